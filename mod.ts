@@ -1,0 +1,7 @@
+/**
+ * What another program may import.
+ *
+ * @module
+ */
+
+export { EXIT, OmertaError } from "./lib/core/errors.ts";
