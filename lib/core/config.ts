@@ -1,0 +1,165 @@
+/**
+ * The configuration file, `$OMERTA_HOME/config.json`: keys and settings, for its user only.
+ *
+ * A file that others can read is refused, and so is one that does not fit the schema: the error
+ * names the file and the place in it. It is never rewritten unless a command changes a setting.
+ *
+ * @module
+ */
+
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { EXIT, messageOf, OmertaError } from "./errors.ts";
+import { writeFileAtomic } from "./files.ts";
+import { DEFAULT_PORT } from "./link.ts";
+import { generateIdentity, Identity, KEY_LEN } from "./identity.ts";
+import type { Paths } from "./paths.ts";
+
+const KeyHex = z.string().regex(/^[0-9a-f]{64}$/, "want 64 characters of 0-9 and a-f");
+const Port = z.int().min(1).max(65535);
+
+/** Lenders whose link was imported, at the most. The oldest must be removed by hand beyond that. */
+const MAX_LENDERS = 32;
+
+const ConfigSchema = z.strictObject({
+  /** Version of this file's form. */
+  version: z.literal(1),
+  /** Shared with those who may borrow from this node, 32 bytes. Secret. */
+  localKey: KeyHex,
+  /** Who this node is. */
+  identity: z.strictObject({
+    /** Ed25519 seed of the peer. Secret. */
+    peerSeed: KeyHex,
+    /** X25519 private key of the machine. Secret. */
+    machineKey: KeyHex,
+    /** When the machine key was made, in ms since 1970. */
+    machineCreated: z.int().nonnegative(),
+  }),
+  /** UDP port of the node. */
+  port: Port.default(DEFAULT_PORT),
+  /** What this node lends. */
+  lend: z.strictObject({
+    /** Processors lent in all; the default is all of this host. */
+    cpus: z.int().min(1).max(1024).optional(),
+    /** Memory lent in all, in MiB; the default is half of this host. */
+    memoryMiB: z.int().min(256).optional(),
+    /** Disk lent in all, in GiB. */
+    diskGiB: z.int().min(1).default(100),
+    /** VMs at a time. */
+    vms: z.int().min(1).max(256).default(8),
+  }).prefault({}),
+  /** Lenders whose link was imported. */
+  lenders: z.array(z.strictObject({
+    /** Address or name. */
+    host: z.string().min(1).max(253),
+    /** UDP port. */
+    port: Port,
+    /** The lender's local key. Secret. */
+    key: KeyHex,
+  })).max(MAX_LENDERS).default([]),
+});
+
+/** The configuration of a node. Keys are hex. */
+export type Config = z.infer<typeof ConfigSchema>;
+
+/** A lender whose link was imported. */
+export type KnownLender = Config["lenders"][number];
+
+/** A new configuration with fresh keys. */
+export function newConfig(now: number): Config {
+  const keys = generateIdentity(now);
+  return ConfigSchema.parse({
+    version: 1,
+    localKey: randomBytes(KEY_LEN).toString("hex"),
+    identity: {
+      peerSeed: keys.peerSeed.toHex(),
+      machineKey: keys.machineKey.toHex(),
+      machineCreated: keys.machineCreated,
+    },
+  });
+}
+
+/** The identity that a configuration holds. */
+export function identityOf(config: Config): Identity {
+  return new Identity({
+    peerSeed: Uint8Array.fromHex(config.identity.peerSeed),
+    machineKey: Uint8Array.fromHex(config.identity.machineKey),
+    machineCreated: config.identity.machineCreated,
+  });
+}
+
+/**
+ * Reads the configuration.
+ *
+ * @throws {OmertaError} `not-initialized`, `config-exposed` or `config-damaged`.
+ */
+export async function loadConfig(paths: Paths): Promise<Config> {
+  let text: string;
+  try {
+    const { mode } = await Deno.stat(paths.config);
+    if (mode !== null && (mode & 0o077) !== 0) throw exposed(paths.config, mode & 0o777);
+    text = await Deno.readTextFile(paths.config);
+  } catch (error) {
+    if (error instanceof OmertaError) throw error;
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new OmertaError("not-initialized", `Cannot read ${paths.config}: it does not exist`, {
+      exit: EXIT.missing,
+      next: "Run 'omerta init' first",
+    });
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    // JSON.parse may quote the text it stumbled over, and the text holds keys.
+    const position = /position \d+(?: \(line \d+ column \d+\))?/.exec(messageOf(error))?.[0];
+    throw damaged(paths.config, `it is not JSON${position ? ` (at ${position})` : ""}`);
+  }
+  const result = ConfigSchema.safeParse(json);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw damaged(paths.config, `${issue?.path.join(".") || "the file"}: ${issue?.message}`);
+}
+
+/** Writes the configuration, checked once more. */
+export async function saveConfig(paths: Paths, config: Config): Promise<void> {
+  const checked = ConfigSchema.parse(config);
+  await writeFileAtomic(paths.config, JSON.stringify(checked, null, 2) + "\n");
+}
+
+/**
+ * `config` with the link of one more lender; a link for the same host and port replaces the old one.
+ *
+ * @throws {OmertaError} `too-many-lenders`.
+ */
+export function withLender(config: Config, lender: KnownLender): Config {
+  const others = config.lenders.filter((l) => l.host !== lender.host || l.port !== lender.port);
+  if (others.length >= MAX_LENDERS) {
+    throw new OmertaError(
+      "too-many-lenders",
+      `Cannot keep the link of ${lender.host}: ${MAX_LENDERS} lenders are known, which is the most`,
+      { exit: EXIT.usage, next: "Remove a lender from config.json" },
+    );
+  }
+  return { ...config, lenders: [...others, lender] };
+}
+
+function exposed(path: string, mode: number): OmertaError {
+  return new OmertaError(
+    "config-exposed",
+    `Cannot use ${path}: other users of this host can read the keys in it (mode ${
+      mode.toString(8)
+    }, want 600)`,
+    {
+      exit: EXIT.usage,
+      next: `Run 'chmod 600 ${path}'; if others may have read it, 'omerta init --force'`,
+    },
+  );
+}
+
+function damaged(path: string, why: string): OmertaError {
+  return new OmertaError("config-damaged", `Cannot use ${path}: ${why}`, {
+    exit: EXIT.usage,
+    next: "Correct the file, or run 'omerta init --force', which keeps the old one beside the new",
+  });
+}
