@@ -1,0 +1,57 @@
+/**
+ * Frames of a guest and its gateway as two Linux kernels (6.18) put them on a veth pair, recorded
+ * with tcpdump: 192.168.100.2 at 52:54:00:00:64:02 and 192.168.100.1 at 02:00:00:00:64:01. The
+ * checksums of `wireguard`, `dns` and `tcpSyn`, which a veth pair leaves to nobody, were completed.
+ *
+ * @module
+ */
+
+/** The frames, as hex. */
+export const CAPTURED = {
+  /** The guest asks for the gateway. */
+  arpRequest: "ffffffffffff52540000640208060001080006040001525400006402c0a86402000000000000c0a8" +
+    "6401",
+  /** The kernel's answer to it. */
+  arpReply: "52540000640202000000640108060001080006040002020000006401c0a86401525400006402c0a8" +
+    "6402",
+  /** UDP 40000 > 51820, a WireGuard keepalive by its shape: type 4, 32 bytes. */
+  wireguard: "02000000640152540000640208004500003c4e8540004011a2d7c0a86402c0a864019c40ca6c0028" +
+    "94d704000000000102030405060708090a0b0c0d0e0f101112131415161718191a1b",
+  /** UDP 40000 > 53, "hello". */
+  dns: "0200000064015254000064020800450000214e8640004011a2f1c0a86402c0a864019c400035000d" +
+    "d63768656c6c6f",
+  /** TCP 60398 > 22, SYN with options. */
+  tcpSyn: "02000000640152540000640208004500003cfa3940004006f72dc0a86402c0a86401ebee0016fb20" +
+    "6b2800000000a002faf0d4430000020405b40402080a784564e0000000000103030a",
+  /** The kernel's RST to it. */
+  tcpReset: "525400006402020000006401080045000028000040004006f17bc0a86401c0a864020016ebee0000" +
+    "0000fb206b2950140000142d0000",
+  /** ICMP echo request with 56 bytes. */
+  ping: "0200000064015254000064020800450000547b914000400175c3c0a86402c0a8640108001a7a7887" +
+    "000165faff6a000000003ec5020000000000101112131415161718191a1b1c1d1e1f202122232425" +
+    "262728292a2b2c2d2e2f3031323334353637",
+  /** ICMP echo request with the Record Route option, 40 bytes of options. */
+  pingRecordRoute:
+    "02000000640152540000640208004f00007c7b92400040011ee0c0a86402c0a8640101072708c0a8" +
+    "640200000000000000000000000000000000000000000000000000000000000000000800fd6e7888" +
+    "000165faff6a000000005bcf020000000000101112131415161718191a1b1c1d1e1f202122232425" +
+    "262728292a2b2c2d2e2f3031323334353637",
+  /** The second fragment of a ping of 1480 bytes: offset 1480, 8 bytes. */
+  lastFragment: "02000000640152540000640208004500001c7b9300b94001b540c0a86402c0a86401c0c1c2c3c4c5" +
+    "c6c7",
+  /** ICMP port unreachable for a datagram to port 53. */
+  unreachable: "525400006402020000006401080045c0003deb3c00004001456fc0a86401c0a864020303d3340000" +
+    "0000450000214e8640004011a2f1c0a86402c0a864019c400035000d497368656c6c6f",
+  /** IPv6 router solicitation, to a multicast MAC address. */
+  routerSolicitation:
+    "33330000000252540000640286dd6000000000103afffe80000000000000505400fffe006402ff02" +
+    "000000000000000000000000000285001281000000000101525400006402",
+} as const;
+
+/** Names one of the frames. */
+export type CapturedName = keyof typeof CAPTURED;
+
+/** A fresh copy of one of the frames. */
+export function captured(name: CapturedName): Uint8Array<ArrayBuffer> {
+  return Uint8Array.fromHex(CAPTURED[name]);
+}
