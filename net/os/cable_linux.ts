@@ -1,0 +1,230 @@
+/**
+ * A guest's cable on Linux: a unix datagram socket (unix(7)), one Ethernet frame per datagram, in
+ * batches of `recvmmsg` and `sendmmsg`.
+ *
+ * The kernel lets only `net.unix.max_dgram_qlen` datagrams wait at a receiver: 10 by default, 512 once
+ * systemd has started. Where it is less and this process may, it is raised to what systemd sets. A
+ * longer burst is handed over in portions: when the other side is full, sending sleeps for less than
+ * it takes the other side to wake up, a bounded number of times, and then drops.
+ *
+ * @module
+ */
+
+import { OmertaError } from "../../lib/core/errors.ts";
+import type { CableOptions } from "./cable_options.ts";
+import { cString, ERRNO, errnoName, Fd, fixedBytes, type Libc, needLibc } from "./libc.ts";
+import { MessageBatch } from "./message_batch.ts";
+import { type PacketHandler, type PacketSocket, SocketCounters } from "./packet_socket.ts";
+import type { PacketSink } from "./sink.ts";
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0x800;
+const SOCK_CLOEXEC = 0x80000;
+const MSG_DONTWAIT = 0x40;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_SNDBUFFORCE = 32;
+const SOCKET_BUFFER = 1 << 20;
+/** `sizeof sun_path`, with the final zero. */
+const MAX_PATH = 108;
+const SOCKADDR_UN_LEN = 110;
+
+const QUEUE_LIMIT_PATH = "/proc/sys/net/unix/max_dgram_qlen";
+/** What systemd sets (src/core/main.c, bump_unix_max_dgram_qlen). */
+const QUEUE_LIMIT = 512;
+
+const SLOTS = 64;
+/** Longest frame: 1500 bytes, Ethernet header and tags, with room to spare. */
+const SLOT_SIZE = 2048;
+/** Sleep while the other side's queue is full (us), and how often before the burst is dropped. */
+const FULL_SLEEP_US = 20;
+const FULL_SLEEPS = 40;
+
+/**
+ * Binds a cable. A socket that a killed process left at the path is replaced.
+ *
+ * @throws {OmertaError} `cable-failed`, naming the path.
+ */
+export function openCableLinux(options: CableOptions): PacketSocket {
+  const c = needLibc("open a guest's cable");
+  const local = sockaddrUn(options.localPath);
+  const peer = sockaddrUn(options.peerPath);
+  raiseQueueLimit();
+  using owned = new DisposableStack();
+  const number = c.call.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (number < 0) throw failed("open", options.localPath, errnoName(c.errno()));
+  const fd = owned.use(new Fd(c, number));
+  const size = fixedBytes(4);
+  new DataView(size.buffer).setInt32(0, SOCKET_BUFFER, true);
+  if (c.call.setsockopt(number, SOL_SOCKET, SO_SNDBUFFORCE, size, 4) !== 0) {
+    c.call.setsockopt(number, SOL_SOCKET, SO_SNDBUF, size, 4);
+  }
+  removeSocket(options.localPath);
+  if (c.call.bind(number, local, SOCKADDR_UN_LEN) !== 0) {
+    throw failed("bind", options.localPath, errnoName(c.errno()));
+  }
+  Deno.chmodSync(options.localPath, 0o600);
+  owned.move();
+  return new LinuxCable(c, fd, options.localPath, peer);
+}
+
+/** For sockets made from now on, on both sides of the cable. */
+function raiseQueueLimit(): void {
+  try {
+    if (Number(Deno.readTextFileSync(QUEUE_LIMIT_PATH)) >= QUEUE_LIMIT) return;
+    Deno.writeTextFileSync(QUEUE_LIMIT_PATH, String(QUEUE_LIMIT));
+  } catch {
+    // Not root: bursts go in smaller portions.
+  }
+}
+
+function failed(what: string, path: string, why: string): OmertaError {
+  return new OmertaError("cable-failed", `Cannot ${what} the socket ${path}: ${why}`);
+}
+
+function sockaddrUn(path: string): Uint8Array<ArrayBuffer> {
+  const text = cString(path);
+  if (text.length > MAX_PATH) {
+    throw failed("bind", path, `its path is ${text.length - 1} bytes, at most ${MAX_PATH - 1} fit`);
+  }
+  const out = fixedBytes(SOCKADDR_UN_LEN);
+  out[0] = AF_UNIX;
+  out.set(text, 2);
+  return out;
+}
+
+function removeSocket(path: string): void {
+  try {
+    if (Deno.lstatSync(path).isSocket) Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+class LinuxCable implements PacketSocket {
+  readonly out: PacketSink;
+  readonly counters = new SocketCounters();
+  readonly waiting = 0;
+  onReadable: (() => void) | undefined;
+  readonly #c: Libc;
+  readonly #fd: Fd;
+  readonly #path: string;
+  readonly #batch: MessageBatch;
+
+  constructor(c: Libc, fd: Fd, path: string, peer: Uint8Array<ArrayBuffer>) {
+    this.#c = c;
+    this.#fd = fd;
+    this.#path = path;
+    this.#batch = new MessageBatch(SLOTS, fixedBytes(SLOTS * SLOT_SIZE), 0);
+    for (let i = 0; i < SLOTS; i++) this.#batch.setData(i, i * SLOT_SIZE, SLOT_SIZE);
+    this.out = new LinuxCableSink(c, fd, peer, this.counters);
+  }
+
+  get fd(): number {
+    return this.#fd.number;
+  }
+
+  drain(handler: PacketHandler, limit: number): number {
+    const batch = this.#batch;
+    const counters = this.counters;
+    let total = 0;
+    while (total < limit) {
+      const want = Math.min(SLOTS, limit - total);
+      batch.prepareReceive(want, false);
+      const got = this.#c.call.recvmmsg(this.#fd.number, batch.headers, want, MSG_DONTWAIT, null);
+      if (got <= 0) break;
+      counters.receiveCalls++;
+      total += got;
+      for (let i = 0; i < got; i++) {
+        const length = batch.received(i);
+        if (batch.truncated(i)) {
+          counters.truncated++;
+          continue;
+        }
+        counters.received++;
+        counters.receivedBytes += length;
+        handler.receive(batch.arena, i * SLOT_SIZE, length);
+      }
+      if (got < want) break;
+    }
+    return total;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd.number < 0) return;
+    this.#fd[Symbol.dispose]();
+    removeSocket(this.#path);
+  }
+}
+
+class LinuxCableSink implements PacketSink {
+  readonly buffer: Uint8Array<ArrayBuffer> = fixedBytes(SLOTS * SLOT_SIZE);
+  readonly #c: Libc;
+  readonly #fd: Fd;
+  readonly #counters: SocketCounters;
+  readonly #batch: MessageBatch;
+  readonly #lengths = new Uint32Array(SLOTS);
+  #count = 0;
+
+  constructor(c: Libc, fd: Fd, peer: Uint8Array<ArrayBuffer>, counters: SocketCounters) {
+    this.#c = c;
+    this.#fd = fd;
+    this.#counters = counters;
+    this.#batch = new MessageBatch(SLOTS, this.buffer, SOCKADDR_UN_LEN);
+    for (let i = 0; i < SLOTS; i++) this.#batch.names.set(peer, i * SOCKADDR_UN_LEN);
+  }
+
+  reserve(size: number): number {
+    if (size > SLOT_SIZE) return -1;
+    if (this.#count === SLOTS) this.flush();
+    return this.#count * SLOT_SIZE;
+  }
+
+  commit(length: number): void {
+    this.#batch.setData(this.#count, this.#count * SLOT_SIZE, length);
+    this.#lengths[this.#count] = length;
+    this.#count++;
+  }
+
+  flush(): void {
+    const count = this.#count;
+    let next = 0;
+    let sleeps = 0;
+    while (next < count) {
+      this.#counters.sendCalls++;
+      const taken = this.#c.call.sendmmsg(
+        this.#fd.number,
+        this.#batch.headersFrom(next),
+        count - next,
+        MSG_DONTWAIT,
+      );
+      if (taken > 0) {
+        for (let i = next; i < next + taken; i++) {
+          this.#counters.sentBytes += this.#lengths[i] ?? 0;
+        }
+        this.#counters.sent += taken;
+        next += taken;
+        continue;
+      }
+      const errno = this.#c.errno();
+      if (errno === ERRNO.EINTR) continue;
+      if (errno === ERRNO.EAGAIN || errno === ERRNO.ENOBUFS) {
+        if (sleeps++ < FULL_SLEEPS) {
+          this.#c.call.usleep(FULL_SLEEP_US);
+          continue;
+        }
+        this.#counters.full += count - next;
+        break;
+      }
+      if (errno === ERRNO.ENOENT || errno === ERRNO.ECONNREFUSED) {
+        // Nobody there: the rest of the burst would find nobody either.
+        this.#counters.noPeer += count - next;
+        break;
+      }
+      this.#counters.refused++;
+      next++;
+    }
+    this.#count = 0;
+  }
+}
