@@ -47,6 +47,8 @@ export class OmertaError extends Error {
   readonly next: string | undefined;
 
   /**
+   * An error for a user to see.
+   *
    * @param code Stable identifier in kebab-case.
    * @param message Action, subject, got and wanted; sentence case, no full stop.
    * @param details Exit code, next step, cause.

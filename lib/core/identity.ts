@@ -65,7 +65,11 @@ export class Identity {
   readonly machineId: MachineId;
   readonly #signingKey: KeyObject;
 
-  /** @param keys From {@link generateIdentity}, or read from the configuration. */
+  /**
+   * The identity of a pair of keys.
+   *
+   * @param keys From {@link generateIdentity}, or read from the configuration.
+   */
   constructor(keys: IdentityKeys) {
     this.#signingKey = privateKey(ED25519_PKCS8, keys.peerSeed);
     this.peerKey = rawPublicKey(this.#signingKey);

@@ -9,6 +9,7 @@
 
 import { createHash, randomBytes } from "node:crypto";
 
+/** Tells the brands apart; exists for the type checker alone. */
 declare const brand: unique symbol;
 type Id<Name extends string> = string & { readonly [brand]: Name };
 

@@ -68,7 +68,11 @@ export class EventLog implements Disposable {
   readonly #file: LineFile;
   readonly #listeners = new Set<(event: NodeEvent & { readonly time: string }) => void>();
 
-  /** @param folder The log folder, which must exist. */
+  /**
+   * Opens the log.
+   *
+   * @param folder The log folder, which must exist.
+   */
   constructor(folder: string) {
     this.#file = new LineFile(join(folder, "events.jsonl"));
   }
