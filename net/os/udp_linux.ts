@@ -27,7 +27,10 @@ const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
+const IPPROTO_IP = 0;
+const IP_MTU_DISCOVER = 10;
 const IPPROTO_IPV6 = 41;
+const IPV6_MTU_DISCOVER = 23;
 const IPV6_V6ONLY = 26;
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
@@ -61,6 +64,10 @@ export function openUdpLinux(options: UdpOptions): UdpSocket {
   if (number < 0) throw socketFailed("open", options.port, c.errno());
   const fd = owned.use(new Fd(c, number));
   c.call.setsockopt(number, IPPROTO_IPV6, IPV6_V6ONLY, cInt(0), 4);
+  // Never DF: a path too narrow for the tunnel's packets then carries fragments, where it would
+  // otherwise swallow them. The kernel's WireGuard does the same.
+  c.call.setsockopt(number, IPPROTO_IP, IP_MTU_DISCOVER, cInt(0), 4);
+  c.call.setsockopt(number, IPPROTO_IPV6, IPV6_MTU_DISCOVER, cInt(0), 4);
   raise(c, number, SO_RCVBUFFORCE, SO_RCVBUF);
   raise(c, number, SO_SNDBUFFORCE, SO_SNDBUF);
   const gro = c.call.setsockopt(number, SOL_UDP, UDP_GRO, cInt(1), 4) === 0;

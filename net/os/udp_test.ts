@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { NetLab, netlabMissing } from "../../tests/netlab/netlab.ts";
 import { testIf } from "../../tests/support/requires.ts";
 import { until } from "../../tests/support/until.ts";
 import { Endpoint } from "./endpoint.ts";
@@ -170,16 +171,25 @@ testIf(
 );
 
 testIf(
-  implementations[0]?.missing,
-  "openUdpLinux() sends one by one what the kernel does not cut up",
+  implementations[0]?.missing ?? netlabMissing,
+  "openUdpLinux() sends one by one what is too long for the path to be cut up by the kernel",
   async () => {
-    using a = openUdpLinux({ port: 0 });
-    using b = openUdpLinux({ port: 0 });
-    // A segment of 30 kB fits no card, but loopback's MTU is 64 KiB; 40 bytes with a tail of 39 and
-    // then a longer one must become two messages.
-    const burst = [40, 40, 39, 41, 41, 30_000, 30_000, 1].map((n) => new Uint8Array(n).fill(n));
-    for (const bytes of burst) send(a, bytes, loopback(b.port));
-    a.out.flush();
-    assert.deepEqual(await new Inbox().take(b, burst.length), burst);
+    await using lab = await NetLab.create();
+    const space = await lab.namespace("udp");
+    const lengths = [1400, 1400, 1400, 700, 300, 300];
+    const send = async (): Promise<{ arrived: number[]; sendCalls: number }> => {
+      const { stdout } = await space.runChecked(Deno.execPath(), [
+        "run",
+        "-A",
+        new URL("_udp_fixture.ts", import.meta.url).pathname,
+        ...lengths.map(String),
+      ]);
+      return JSON.parse(stdout);
+    };
+    assert.deepEqual(await send(), { arrived: lengths, sendCalls: 1 });
+    await space.runChecked("ip", ["link", "set", "lo", "mtu", "1000"]);
+    const { arrived, sendCalls } = await send();
+    assert.deepEqual(arrived, lengths);
+    assert.ok(sendCalls > 4);
   },
 );

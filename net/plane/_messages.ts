@@ -1,0 +1,133 @@
+/**
+ * What the main thread and the packet thread say to each other. Addresses travel as the bytes of a
+ * `sockaddr_in6`, errors as their parts: classes do not cross threads.
+ *
+ * @module
+ */
+
+import { type ExitCode, messageOf, OmertaError } from "../../lib/core/errors.ts";
+import type { PlaneStats } from "./stats.ts";
+
+/** Settings of a TUN device. */
+export interface TunSettings {
+  /** Name of the interface, e.g. `omerta0`. */
+  readonly name: string;
+  /** Address with prefix length, e.g. `10.0.0.1/16`. */
+  readonly address: string;
+  /** Largest packet, in bytes. @default {1400} */
+  readonly mtu?: number;
+}
+
+/** The first message: what the packet thread is made of. */
+export interface StartMessage {
+  /** UDP port; 0 picks one. */
+  readonly port: number;
+  /** X25519 private key, 32 bytes. */
+  readonly privateKey: Uint8Array;
+  /** The TUN device to begin with. */
+  readonly tun: TunSettings | undefined;
+  /** Descriptor that wakes the packet thread, or -1. */
+  readonly wakeFd: number;
+  /** Memory of `SHARED` in gate.ts. */
+  readonly shared: SharedArrayBuffer;
+}
+
+/** What the main thread asks for. */
+export type Command =
+  | { readonly kind: "start"; readonly start: StartMessage }
+  | { readonly kind: "send"; readonly datagram: Uint8Array; readonly to: Uint8Array }
+  | { readonly kind: "open-tun"; readonly tun: TunSettings }
+  | {
+    readonly kind: "add-peer";
+    readonly publicKey: Uint8Array;
+    readonly presharedKey: Uint8Array | undefined;
+    readonly endpoint: Uint8Array | undefined;
+    readonly allowedIps: readonly string[];
+    readonly keepaliveSeconds: number;
+  }
+  | { readonly kind: "remove-peer"; readonly publicKey: Uint8Array }
+  | {
+    readonly kind: "add-guest";
+    readonly id: string;
+    readonly cablePath: string;
+    readonly guestPath: string;
+    readonly mac: string;
+    readonly publicKey: Uint8Array;
+    readonly uplink: Uint8Array;
+  }
+  | { readonly kind: "set-uplink"; readonly id: string; readonly uplink: Uint8Array }
+  | { readonly kind: "remove-guest"; readonly id: string }
+  | { readonly kind: "stats" }
+  | { readonly kind: "close" };
+
+/** A command with the number that its answer carries; 0 wants none. */
+export interface CommandMessage {
+  /** Number of the answer. */
+  readonly ticket: number;
+  /** What to do. */
+  readonly command: Command;
+}
+
+/** What a command gives back. */
+export type Answer =
+  | { readonly kind: "done" }
+  | { readonly kind: "started"; readonly port: number; readonly tunName: string | undefined }
+  | { readonly kind: "stats"; readonly stats: PlaneStats }
+  | { readonly kind: "error"; readonly error: ErrorParts };
+
+/** What happens without being asked for. */
+export type PlaneEvent =
+  | { readonly kind: "control"; readonly datagram: Uint8Array; readonly from: Uint8Array }
+  | {
+    readonly kind: "peer";
+    readonly publicKey: Uint8Array;
+    readonly what: "handshake" | "roamed";
+    readonly endpoint: Uint8Array;
+  }
+  | {
+    readonly kind: "refused";
+    readonly id: string;
+    readonly reason: string;
+    readonly count: number;
+  };
+
+/** Everything the packet thread posts. */
+export type PlaneMessage =
+  | { readonly kind: "hello" }
+  | { readonly kind: "answer"; readonly ticket: number; readonly answer: Answer }
+  | { readonly kind: "event"; readonly event: PlaneEvent }
+  | { readonly kind: "failed"; readonly error: ErrorParts }
+  | { readonly kind: "closed" };
+
+/** An error, taken apart. */
+export interface ErrorParts {
+  /** Stable identifier. */
+  readonly code: string;
+  /** Message. */
+  readonly message: string;
+  /** Exit code of a command that ends with it. */
+  readonly exit: ExitCode;
+  /** What the user can do next. */
+  readonly next: string | undefined;
+}
+
+/** Takes an error apart. */
+export function partsOf(error: unknown): ErrorParts {
+  if (error instanceof OmertaError) {
+    return { code: error.code, message: error.message, exit: error.exit, next: error.next };
+  }
+  return {
+    code: "plane-failed",
+    message: `Cannot go on carrying packets: ${messageOf(error)}`,
+    exit: 1,
+    next: undefined,
+  };
+}
+
+/** Puts an error together again. */
+export function errorOf(parts: ErrorParts): OmertaError {
+  return new OmertaError(parts.code, parts.message, {
+    exit: parts.exit,
+    ...(parts.next === undefined ? {} : { next: parts.next }),
+  });
+}

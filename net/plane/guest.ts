@@ -1,0 +1,132 @@
+/**
+ * One guest at the packet thread: its cable, the filter at the cable's end, its place in the switch.
+ *
+ * @module
+ */
+
+import { BYTES_TO_GUEST, BYTES_TO_UPLINK, FilteredNat } from "../filter/filtered_nat.ts";
+import { guestLink } from "../filter/guest_link.ts";
+import { RefusalLog } from "../filter/refusals.ts";
+import { countsByReason, REASONS, VERDICT, type Verdict } from "../filter/verdict.ts";
+import type { Endpoint } from "../os/endpoint.ts";
+import type { PacketHandler, PacketSocket } from "../os/packet_socket.ts";
+import type { DatagramSink } from "../os/sink.ts";
+import { ETH_HEADER_LEN } from "../wire/ethernet.ts";
+import { IPV4_HEADER_LEN } from "../wire/ipv4.ts";
+import { UDP_HEADER_LEN } from "../wire/udp.ts";
+import type { PlaneGuestStats } from "./stats.ts";
+import { SwitchPort, type WireguardSwitch } from "./wireguard_switch.ts";
+
+/** Where the payload of a frame that the filter forwarded begins. */
+const PAYLOAD = ETH_HEADER_LEN + IPV4_HEADER_LEN + UDP_HEADER_LEN;
+/** Frames taken from one cable in a row, so that no guest starves the others. */
+const FRAMES_PER_TURN = 128;
+
+/** What a {@link Guest} is made of. */
+export interface GuestOptions {
+  /** Names it in events and statistics. */
+  readonly id: string;
+  /** Its cable, bound; becomes the guest's own. */
+  readonly cable: PacketSocket;
+  /** MAC address, 48 bits. */
+  readonly mac: number;
+  /** WireGuard key, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** Where its tunnel goes. */
+  readonly uplink: Endpoint;
+  /** Takes what it sends. */
+  readonly toUplink: DatagramSink;
+  /** Learns the indices of its sessions. */
+  readonly table: WireguardSwitch<Guest>;
+  /** The time, in ms. */
+  readonly now: () => number;
+  /** Hears, not too often, of refused frames: `count` of them for the same reason. */
+  readonly onRefused: (id: string, reason: string, count: number) => void;
+}
+
+/** One guest. */
+export class Guest implements PacketHandler, Disposable {
+  /** Names it. */
+  readonly id: string;
+  /** Its cable. */
+  readonly cable: PacketSocket;
+  /** Whether frames for it wait to be flushed. */
+  pending = false;
+  readonly #nat: FilteredNat;
+  readonly #port: SwitchPort<Guest>;
+  readonly #table: WireguardSwitch<Guest>;
+  readonly #toUplink: DatagramSink;
+  readonly #log = new RefusalLog();
+
+  /** Puts the guest into the switch. */
+  constructor(options: GuestOptions) {
+    const { id, cable, toUplink, table, now, onRefused } = options;
+    this.id = id;
+    this.cable = cable;
+    this.#table = table;
+    this.#toUplink = toUplink;
+    this.#port = new SwitchPort<Guest>(this, options.publicKey, options.uplink);
+    table.add(this.#port);
+    this.#nat = new FilteredNat({
+      guest: guestLink({ guestMac: options.mac }),
+      uplink: options.uplink,
+      toUplink,
+      toGuest: cable.out,
+      onRefused: (verdict: Verdict): void => {
+        const leftOut = this.#log.admit(now(), verdict);
+        if (leftOut >= 0) onRefused(id, REASONS[verdict] ?? "", leftOut + 1);
+      },
+    });
+  }
+
+  /** Changes where its tunnel goes. */
+  setUplink(uplink: Endpoint): void {
+    this.#port.uplink = uplink;
+    this.#nat.setUplink(uplink);
+  }
+
+  /** Takes what waits on the cable, up to a bound, and sends on what may pass. */
+  drain(): void {
+    if (this.cable.drain(this, FRAMES_PER_TURN) === 0) return;
+    this.#toUplink.flush();
+    // Answers to ARP.
+    this.cable.out.flush();
+  }
+
+  /** Takes one frame of the guest; see {@link PacketHandler.receive}. */
+  receive(buffer: Uint8Array, at: number, length: number): void {
+    if (this.#nat.fromGuest(buffer, at, length) !== VERDICT.forwarded) return;
+    this.#table.learn(this.#port, buffer, at + PAYLOAD, length - PAYLOAD);
+  }
+
+  /** Takes one datagram for the guest; the caller flushes the cable. */
+  fromUplink(
+    buffer: Uint8Array,
+    at: number,
+    length: number,
+    names: Uint8Array,
+    nameAt: number,
+  ): void {
+    this.#nat.fromUplink(buffer, at, length, names, nameAt);
+  }
+
+  /** What was counted. */
+  stats(): PlaneGuestStats {
+    const { fromGuest, fromUplink, bytes } = this.#nat.counters;
+    return {
+      id: this.id,
+      uplink: String(this.#nat.uplink),
+      cable: { ...this.cable.counters },
+      bytesToUplink: bytes[BYTES_TO_UPLINK] ?? 0,
+      bytesToGuest: bytes[BYTES_TO_GUEST] ?? 0,
+      fromGuest: countsByReason(fromGuest),
+      fromUplink: countsByReason(fromUplink),
+    };
+  }
+
+  /** Takes the guest out of the switch and closes its cable. */
+  [Symbol.dispose](): void {
+    this.#table.remove(this.#port);
+    this.cable[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,414 @@
+/**
+ * The loop that moves packets: one thread, one UDP socket, one TUN device, one cable for each guest.
+ *
+ * From this computer into the tunnel:
+ *
+ *  1. `poll` says that the TUN device is readable; at most {@link TUN_READS} reads follow.
+ *  2. Each read is up to 64 KiB of one TCP flow. It is cut into packets (net/os/offload_split.ts),
+ *     each of which is written where it will be sent from, behind room for a WireGuard header.
+ *  3. The device finds the peer by destination address, pads, and seals in place.
+ *  4. Packets of equal length to one peer become one message of up to 64 KiB (net/os/udp_linux.ts).
+ *  5. At the end of the turn one `sendmmsg` hands all of it to the kernel.
+ *
+ * From the UDP socket:
+ *
+ *  6. `recvmmsg` brings up to 32 messages of up to 64 datagrams each; at most {@link UDP_DATAGRAMS}.
+ *  7. The first bytes tell WireGuard from control from anything else (demux.ts). Control datagrams
+ *     are copied to the main thread through a gate (gate.ts).
+ *  8. The switch (wireguard_switch.ts) tells a guest's message from the node's own.
+ *  9. The node's own: the device opens it straight into the TUN device's memory and checks the source
+ *     address; segments of one flow are joined (net/os/offload_join.ts) and written at once.
+ * 10. A guest's: the filter puts headers in front of it, in the memory of the guest's cable; the end
+ *     of the turn sends all frames.
+ *
+ * From a guest's cable:
+ *
+ * 11. `recvmmsg` brings frames; the filter writes what may pass into the memory of the UDP socket,
+ *     and the switch notes the indices of the guest's sessions; then step 5.
+ *
+ * Each source gets one bounded turn in each round, so that none starves another. What the loop does
+ * between packets, commands of the main thread and the device's timers, happens between rounds. On the
+ * way of a packet nothing is allocated and nothing throws. The file is longer than others because all
+ * of these ways meet here.
+ *
+ * @module
+ */
+
+import { OmertaError } from "../../lib/core/errors.ts";
+import type { CableOptions } from "../os/cable_options.ts";
+import { Endpoint } from "../os/endpoint.ts";
+import type { DatagramHandler, PacketSocket, UdpSocket } from "../os/packet_socket.ts";
+import type { Reactor } from "../os/reactor.ts";
+import type { TunDevice, TunOptions } from "../os/tun_device.ts";
+import type { UdpOptions } from "../os/udp_options.ts";
+import { parseMac } from "../wire/ethernet.ts";
+import { ipv4ToString } from "../wire/ip_address.ts";
+import { Device } from "../wireguard/device.ts";
+import type { Answer, Command, PlaneEvent, TunSettings } from "./_messages.ts";
+import { prefixOf } from "./_prefixes.ts";
+import { KIND, kindOf } from "./demux.ts";
+import type { Gate } from "./gate.ts";
+import { Guest } from "./guest.ts";
+import { InnerSink } from "./inner_sink.ts";
+import type { PlaneStats } from "./stats.ts";
+import { WireguardSwitch } from "./wireguard_switch.ts";
+
+/** Reads of the TUN device in one turn. */
+export const TUN_READS = 8;
+/** Datagrams of the UDP socket in one turn. */
+export const UDP_DATAGRAMS = 512;
+/** Guests of one node; one more is an error. */
+export const MAX_GUESTS = 256;
+/** Longest control datagram that is handed on (bytes). */
+export const MAX_CONTROL = 2048;
+/** Longest time between two rounds (ms). */
+const MAX_WAIT_MS = 1000;
+/** Inner MTU when none is given (bytes). */
+const DEFAULT_MTU = 1400;
+
+/** The operating system, as far as the loop needs it. */
+export interface PlaneOs {
+  /** Opens the node's socket. */
+  openUdp(options: UdpOptions): UdpSocket;
+  /** Binds a guest's cable. */
+  openCable(options: CableOptions): PacketSocket;
+  /** Makes the TUN device. */
+  openTun(options: TunOptions): TunDevice;
+  /** Waits for all of them. */
+  readonly reactor: Reactor;
+}
+
+/** What a {@link PacketLoop} is made of. */
+export interface PacketLoopOptions {
+  /** UDP port; 0 picks one. */
+  readonly port: number;
+  /** X25519 private key, 32 bytes; copied. */
+  readonly privateKey: Uint8Array;
+  /** The TUN device to begin with. */
+  readonly tun: TunSettings | undefined;
+  /** Sockets and devices. */
+  readonly os: PlaneOs;
+  /** Limits what goes to {@link post}. */
+  readonly gate: Gate;
+  /** Takes events. */
+  readonly post: (event: PlaneEvent) => void;
+}
+
+/** What the loop can be asked for. */
+export type LoopCommand = Exclude<Command, { kind: "start" }>;
+
+/** The loop and everything it owns. */
+export class PacketLoop implements DatagramHandler, Disposable {
+  readonly #os: PlaneOs;
+  readonly #gate: Gate;
+  readonly #post: (event: PlaneEvent) => void;
+  readonly #owned = new DisposableStack();
+  readonly #udp: UdpSocket;
+  readonly #device: Device;
+  readonly #inner = new InnerSink();
+  readonly #guests = new Map<string, Guest>();
+  readonly #switch = new WireguardSwitch<Guest>();
+  /** Guests with frames to flush at the end of the turn. */
+  readonly #pending: Guest[] = [];
+  readonly #clock = (): number => this.#now;
+  #tun: TunDevice | undefined;
+  #now = Date.now();
+  #closing = false;
+  #controlReceived = 0;
+  #controlDropped = 0;
+  #unknown = 0;
+  #eventsDropped = 0;
+
+  /**
+   * Opens the socket and the TUN device.
+   *
+   * @throws {OmertaError} `port-in-use`, `interface-in-use`, `tun-needs-root`, ...
+   */
+  constructor(options: PacketLoopOptions) {
+    using undo = new DisposableStack();
+    undo.use(this.#owned);
+    this.#os = options.os;
+    this.#gate = options.gate;
+    this.#post = options.post;
+    this.#udp = this.#owned.use(this.#os.openUdp({ port: options.port }));
+    this.#device = this.#owned.use(
+      new Device({
+        privateKey: options.privateKey,
+        out: this.#udp.out,
+        inner: this.#inner,
+        now: this.#now,
+        mtu: options.tun?.mtu ?? DEFAULT_MTU,
+        onEvent: (publicKey, what, endpoint): void => {
+          if (this.#gate.admit()) {
+            this.#post({
+              kind: "peer",
+              publicKey: publicKey.slice(),
+              what,
+              endpoint: endpoint.sockaddr,
+            });
+          } else this.#eventsDropped++;
+        },
+      }),
+    );
+    this.#os.reactor.add(this.#udp, () => this.#drainUdp());
+    this.#owned.defer(() => this.#os.reactor.remove(this.#udp));
+    if (options.tun !== undefined) this.#openTun(options.tun);
+    undo.move();
+  }
+
+  /** The UDP port. */
+  get port(): number {
+    return this.#udp.port;
+  }
+
+  /** Name of the TUN device. */
+  get tunName(): string | undefined {
+    return this.#tun?.name;
+  }
+
+  /**
+   * Moves packets until a `close` command.
+   *
+   * @param between Called after each round; runs the commands that have been announced.
+   */
+  async run(between: () => Promise<void> | undefined): Promise<void> {
+    while (!this.#closing) {
+      const due = this.#device.tick(this.#now = Date.now());
+      this.#udp.out.flush();
+      const turn = this.#os.reactor.wait(Math.min(MAX_WAIT_MS, Math.max(0, due - this.#now)));
+      // No `await` when the thread may block: it would cost a turn of the event loop per round.
+      if (typeof turn !== "boolean") await turn;
+      const commands = between();
+      if (commands !== undefined) await commands;
+    }
+  }
+
+  /** Runs one command of the main thread. */
+  execute(command: LoopCommand): Answer {
+    this.#device.setNow(this.#now = Date.now());
+    switch (command.kind) {
+      case "send":
+        this.#send(command.datagram, command.to);
+        break;
+      case "open-tun":
+        this.#openTun(command.tun);
+        break;
+      case "add-peer":
+        this.#device.addPeer({
+          publicKey: command.publicKey,
+          allowedIps: command.allowedIps.map(prefixOf),
+          keepaliveSeconds: command.keepaliveSeconds,
+          ...(command.presharedKey ? { presharedKey: command.presharedKey } : {}),
+          ...(command.endpoint ? { endpoint: Endpoint.fromSockaddr(command.endpoint, 0) } : {}),
+        });
+        break;
+      case "remove-peer":
+        this.#device.removePeer(command.publicKey);
+        break;
+      case "add-guest":
+        this.#addGuest(command);
+        break;
+      case "set-uplink":
+        this.#guest(command.id).setUplink(Endpoint.fromSockaddr(command.uplink, 0));
+        break;
+      case "remove-guest":
+        this.#removeGuest(command.id);
+        break;
+      case "stats":
+        return { kind: "stats", stats: this.#stats() };
+      case "close":
+        this.#closing = true;
+        break;
+    }
+    return { kind: "done" };
+  }
+
+  /** Closes everything: sockets, devices, keys. */
+  [Symbol.dispose](): void {
+    this.#closing = true;
+    for (const id of [...this.#guests.keys()]) this.#removeGuest(id);
+    this.#owned.dispose();
+  }
+
+  /** Takes one datagram of the UDP socket; see {@link DatagramHandler.receive}. */
+  receive(
+    buffer: Uint8Array,
+    at: number,
+    length: number,
+    names: Uint8Array,
+    nameAt: number,
+  ): void {
+    switch (kindOf(buffer, at, length)) {
+      case KIND.wireguard: {
+        const guest = this.#switch.route(buffer, at, length, names, nameAt);
+        if (guest === undefined) {
+          this.#device.receive(buffer, at, length, names, nameAt, this.#now);
+          return;
+        }
+        guest.fromUplink(buffer, at, length, names, nameAt);
+        if (!guest.pending) {
+          guest.pending = true;
+          this.#pending.push(guest);
+        }
+        return;
+      }
+      case KIND.control:
+        this.#receiveControl(buffer, at, length, names, nameAt);
+        return;
+      default:
+        this.#unknown++;
+    }
+  }
+
+  #receiveControl(
+    buffer: Uint8Array,
+    at: number,
+    length: number,
+    names: Uint8Array,
+    nameAt: number,
+  ): void {
+    if (length > MAX_CONTROL || !this.#gate.admitControl(this.#now)) {
+      this.#controlDropped++;
+      return;
+    }
+    this.#controlReceived++;
+    this.#post({
+      kind: "control",
+      datagram: buffer.slice(at, at + length),
+      from: Endpoint.fromSockaddr(names, nameAt).sockaddr,
+    });
+  }
+
+  #drainUdp(): void {
+    this.#now = Date.now();
+    this.#udp.drain(this, UDP_DATAGRAMS);
+    this.#inner.flush();
+    const pending = this.#pending;
+    for (let i = 0; i < pending.length; i++) {
+      const guest = pending[i];
+      if (guest === undefined) continue;
+      guest.pending = false;
+      guest.cable.out.flush();
+    }
+    pending.length = 0;
+    // Answers of the device: handshakes, keepalives.
+    this.#udp.out.flush();
+  }
+
+  #drainTun(tun: TunDevice): void {
+    this.#device.setNow(this.#now = Date.now());
+    const packets = tun.drainInto(this.#device.outbound, TUN_READS);
+    this.#udp.out.flush();
+    if (packets >= 0) return;
+    throw new OmertaError(
+      "interface-gone",
+      `Cannot go on carrying packets: somebody has removed interface ${tun.name}`,
+    );
+  }
+
+  #drainGuest(guest: Guest): void {
+    this.#now = Date.now();
+    guest.drain();
+  }
+
+  #send(datagram: Uint8Array, to: Uint8Array): void {
+    const out = this.#udp.out;
+    const at = out.reserve(datagram.length);
+    if (at < 0) return;
+    out.buffer.set(datagram, at);
+    out.commit(datagram.length, Endpoint.fromSockaddr(to, 0));
+    out.flush();
+  }
+
+  #openTun(settings: TunSettings): void {
+    if (this.#tun !== undefined) {
+      throw new OmertaError(
+        "tun-open",
+        `Cannot open interface ${settings.name}: ${this.#tun.name} is open already`,
+      );
+    }
+    const tun = this.#owned.use(
+      this.#os.openTun({ ...settings, mtu: settings.mtu ?? DEFAULT_MTU }),
+    );
+    this.#os.reactor.add(tun, () => this.#drainTun(tun));
+    this.#owned.defer(() => this.#os.reactor.remove(tun));
+    this.#inner.target = tun.out;
+    this.#tun = tun;
+  }
+
+  #guest(id: string): Guest {
+    const guest = this.#guests.get(id);
+    if (guest !== undefined) return guest;
+    throw new OmertaError("no-such-guest", `Cannot find guest ${id}`);
+  }
+
+  #addGuest(command: Extract<Command, { kind: "add-guest" }>): void {
+    const { id } = command;
+    if (this.#guests.has(id)) {
+      throw new OmertaError("guest-exists", `Cannot add guest ${id}: there is one of that id`);
+    }
+    if (this.#guests.size >= MAX_GUESTS) {
+      throw new OmertaError(
+        "too-many-guests",
+        `Cannot add guest ${id}: ${MAX_GUESTS} is the limit`,
+      );
+    }
+    const mac = parseMac(command.mac);
+    if (mac === undefined) {
+      throw new OmertaError(
+        "bad-mac",
+        `Cannot add guest ${id}: "${command.mac}" is no MAC address`,
+      );
+    }
+    const cable = this.#os.openCable({
+      localPath: command.cablePath,
+      peerPath: command.guestPath,
+    });
+    const guest = new Guest({
+      id,
+      cable,
+      mac,
+      publicKey: command.publicKey,
+      uplink: Endpoint.fromSockaddr(command.uplink, 0),
+      toUplink: this.#udp.out,
+      table: this.#switch,
+      now: this.#clock,
+      onRefused: (guestId, reason, count): void => {
+        if (this.#gate.admit()) this.#post({ kind: "refused", id: guestId, reason, count });
+        else this.#eventsDropped++;
+      },
+    });
+    this.#os.reactor.add(cable, () => this.#drainGuest(guest));
+    this.#guests.set(id, guest);
+  }
+
+  #removeGuest(id: string): void {
+    const guest = this.#guests.get(id);
+    if (guest === undefined) return;
+    this.#guests.delete(id);
+    this.#os.reactor.remove(guest.cable);
+    guest[Symbol.dispose]();
+  }
+
+  #stats(): PlaneStats {
+    return {
+      peers: this.#device.stats().map((peer) => ({
+        publicKey: peer.publicKey.toBase64(),
+        endpoint: peer.endpoint?.toString(),
+        allowedIps: peer.allowedIps.map(({ address, bits }) => `${ipv4ToString(address)}/${bits}`),
+        rxBytes: peer.rxBytes,
+        txBytes: peer.txBytes,
+        lastHandshakeMs: peer.lastHandshakeMs,
+      })),
+      guests: Array.from(this.#guests.values(), (guest) => guest.stats()),
+      udp: { ...this.#udp.counters },
+      tun: this.#tun && { ...this.#tun.counters },
+      wireguard: { ...this.#device.counters },
+      controlReceived: this.#controlReceived,
+      controlDropped: this.#controlDropped,
+      unknown: this.#unknown,
+      noTun: this.#inner.dropped,
+      eventsDropped: this.#eventsDropped,
+    };
+  }
+}

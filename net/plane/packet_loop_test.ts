@@ -1,0 +1,155 @@
+/**
+ * The loop on the portable sockets, in this process: what runs where FFI is refused. plane_test.ts
+ * has the same on a thread of its own with the fast ones.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { guestFrame, wireguardMessage } from "../../tests/doubles/guest_frames.ts";
+import { until } from "../../tests/support/until.ts";
+import { openCablePortable } from "../os/cable_portable.ts";
+import { Endpoint } from "../os/endpoint.ts";
+import { AsyncReactor } from "../os/reactor.ts";
+import { openTun } from "../os/tun.ts";
+import { openUdpPortable } from "../os/udp_portable.ts";
+import { generatePrivateKey, publicKeyOf } from "../wireguard/keys.ts";
+import type { PlaneEvent } from "./_messages.ts";
+import { Gate, SHARED_BYTES } from "./gate.ts";
+import { PacketLoop } from "./packet_loop.ts";
+import type { PlaneStats } from "./stats.ts";
+
+/** A running loop. */
+class Running implements AsyncDisposable {
+  readonly events: PlaneEvent[] = [];
+  readonly loop: PacketLoop;
+  readonly #reactor = new AsyncReactor();
+  readonly #done: Promise<void>;
+
+  constructor(privateKey: Uint8Array) {
+    this.loop = new PacketLoop({
+      port: 0,
+      privateKey,
+      tun: undefined,
+      os: {
+        openUdp: openUdpPortable,
+        openCable: openCablePortable,
+        openTun,
+        reactor: this.#reactor,
+      },
+      gate: new Gate(new Int32Array(new SharedArrayBuffer(SHARED_BYTES))),
+      post: (event) => this.events.push(event),
+    });
+    this.#done = this.loop.run(() => undefined);
+  }
+
+  get endpoint(): Uint8Array {
+    return loopback(this.loop.port).sockaddr;
+  }
+
+  stats(): PlaneStats {
+    const answer = this.loop.execute({ kind: "stats" });
+    assert.equal(answer.kind, "stats");
+    return answer.stats;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.loop.execute({ kind: "close" });
+    this.#reactor.wake();
+    await this.#done;
+    this.loop[Symbol.dispose]();
+    this.#reactor[Symbol.dispose]();
+  }
+}
+
+function loopback(port: number): Endpoint {
+  const endpoint = Endpoint.of("127.0.0.1", port);
+  assert.ok(endpoint);
+  return endpoint;
+}
+
+Deno.test("PacketLoop completes a handshake and carries control on portable sockets", async () => {
+  const [keyA, keyB] = [generatePrivateKey(), generatePrivateKey()];
+  await using a = new Running(keyA);
+  await using b = new Running(keyB);
+  for (const [from, to, key] of [[b, a, keyA], [a, b, keyB]] as const) {
+    from.loop.execute({
+      kind: "add-peer",
+      publicKey: publicKeyOf(key),
+      presharedKey: undefined,
+      endpoint: to.endpoint,
+      allowedIps: ["10.0.0.0/8"],
+      // One side only: initiations that cross cost a retry.
+      keepaliveSeconds: from === a ? 1 : 0,
+    });
+  }
+  await until(() => a.events.some((event) => event.kind === "peer"), { what: "a session" });
+  const datagram = new Uint8Array(80).fill(9);
+  datagram[0] = 0x10;
+  a.loop.execute({ kind: "send", datagram, to: b.endpoint });
+  const event = await until(() => b.events.find(({ kind }) => kind === "control"), {
+    what: "the datagram",
+  });
+  assert.ok(event.kind === "control");
+  assert.deepEqual(event.datagram, datagram);
+  assert.equal(Endpoint.fromSockaddr(event.from, 0).port, a.loop.port);
+  assert.equal(b.stats().controlReceived, 1);
+});
+
+Deno.test("PacketLoop carries a guest's frames on portable sockets", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "omerta-loop-" });
+  {
+    await using lender = new Running(generatePrivateKey());
+    using uplink = openUdpPortable({ port: 0 });
+    using guest = openCablePortable({ localPath: `${folder}/guest`, peerPath: `${folder}/cable` });
+    lender.loop.execute({
+      kind: "add-guest",
+      id: "web",
+      cablePath: `${folder}/cable`,
+      guestPath: `${folder}/guest`,
+      mac: "52:54:00:00:64:02",
+      publicKey: publicKeyOf(generatePrivateKey()),
+      uplink: loopback(uplink.port).sockaddr,
+    });
+    const initiation = wireguardMessage(148, 1);
+    const frame = guestFrame({ payload: initiation });
+    guest.out.buffer.set(frame, guest.out.reserve(frame.length));
+    guest.out.commit(frame.length);
+    const got: Uint8Array[] = [];
+    const keep = {
+      receive: (buffer: Uint8Array, at: number, length: number): void => {
+        got.push(buffer.slice(at, at + length));
+      },
+    };
+    await until(() => uplink.drain(keep, 8) > 0, { what: "the initiation at the uplink" });
+    assert.deepEqual(got[0], initiation);
+    // The answer carries the guest's index, which was learned on the way out.
+    const response = wireguardMessage(92, 2);
+    response.set(initiation.subarray(4, 8), 8);
+    uplink.out.buffer.set(response, uplink.out.reserve(92));
+    uplink.out.commit(92, loopback(lender.loop.port));
+    await until(() => guest.drain(keep, 8) > 0, { what: "the response at the guest" });
+    assert.deepEqual(got[1]?.subarray(42), response);
+    assert.equal(lender.stats().guests[0]?.bytesToGuest, 92);
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("PacketLoop.receive() never throws on any bytes", async () => {
+  await using running = new Running(generatePrivateKey());
+  const names = loopback(1234).sockaddr;
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 200 }),
+      fc.constantFrom(0, 1, 2, 3, 4, 16),
+      (b, type) => {
+        if (b.length > 3) b.set([type, 0, 0, 0]);
+        running.loop.receive(b, 0, b.length, names, 0);
+      },
+    ),
+  );
+  const { unknown, controlReceived, controlDropped, wireguard } = running.stats();
+  const counted = Object.values(wireguard).reduce((sum, n) => sum + n, 0);
+  assert.ok(unknown + controlReceived + controlDropped + counted >= 100);
+});

@@ -1,0 +1,68 @@
+/**
+ * What the packet thread tells about itself: plain data that crosses threads and prints as JSON.
+ *
+ * @module
+ */
+
+import type { SocketCounters } from "../os/packet_socket.ts";
+
+/** A socket's or device's counters. */
+export type SocketStats = Readonly<{ [Name in keyof SocketCounters]: number }>;
+
+/** One WireGuard peer of the node's own device. */
+export interface PlanePeerStats {
+  /** Public key, base64. */
+  readonly publicKey: string;
+  /** `address:port` it was heard from last, or was said to be at. */
+  readonly endpoint: string | undefined;
+  /** Inner addresses, `a.b.c.d/n`. */
+  readonly allowedIps: readonly string[];
+  /** Bytes received, authenticated. */
+  readonly rxBytes: number;
+  /** Bytes sent. */
+  readonly txBytes: number;
+  /** When the last session began, in ms since 1970. */
+  readonly lastHandshakeMs: number | undefined;
+}
+
+/** One guest. */
+export interface PlaneGuestStats {
+  /** The id it was added with. */
+  readonly id: string;
+  /** Where its tunnel goes, `address:port`. */
+  readonly uplink: string;
+  /** What went through its cable, as frames. */
+  readonly cable: SocketStats;
+  /** Payload bytes forwarded to the uplink. */
+  readonly bytesToUplink: number;
+  /** Payload bytes forwarded to the guest. */
+  readonly bytesToGuest: number;
+  /** Frames from the guest by what became of them: `forwarded`, `answered`, and the refusals. */
+  readonly fromGuest: Readonly<Record<string, number>>;
+  /** Datagrams for the guest by what became of them. */
+  readonly fromUplink: Readonly<Record<string, number>>;
+}
+
+/** Everything that is counted. */
+export interface PlaneStats {
+  /** Peers of the node's own device. */
+  readonly peers: readonly PlanePeerStats[];
+  /** Guests. */
+  readonly guests: readonly PlaneGuestStats[];
+  /** The node's UDP socket. */
+  readonly udp: SocketStats;
+  /** The TUN device; undefined when there is none. */
+  readonly tun: SocketStats | undefined;
+  /** What the device dropped, by reason. */
+  readonly wireguard: Readonly<Record<string, number>>;
+  /** Control datagrams handed on. */
+  readonly controlReceived: number;
+  /** Control datagrams dropped: more than are taken at once, or too long. */
+  readonly controlDropped: number;
+  /** Datagrams that are neither WireGuard nor control. */
+  readonly unknown: number;
+  /** Packets for this computer that were dropped because there is no TUN device. */
+  readonly noTun: number;
+  /** Events about peers and guests that were dropped because too many were under way. */
+  readonly eventsDropped: number;
+}
