@@ -1,7 +1,29 @@
 /**
- * What another program may import.
+ * What another program may import: a whole node, the filter at the end of a guest's cable, the
+ * WireGuard device, and the configuration. The WireGuard device and the filter do no I/O.
+ *
+ * @example A WireGuard key pair
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { formatKey, generatePrivateKey, publicKeyOf } from "@omerta/omerta";
+ *
+ * const publicKey = publicKeyOf(generatePrivateKey());
+ * assert.equal(formatKey(publicKey).length, 44);
+ * ```
  *
  * @module
  */
 
 export { EXIT, OmertaError } from "./lib/core/errors.ts";
+export { type Config, identityOf, loadConfig, saveConfig } from "./lib/core/config.ts";
+export { initHome } from "./lib/core/init.ts";
+export { type Paths, pathsOf } from "./lib/core/paths.ts";
+export { Node, type NodeOptions, type NodeStatus } from "./lib/node/node.ts";
+export { servePlane } from "./net/plane/worker.ts";
+export { FilteredNat, type FilteredNatOptions } from "./net/filter/filtered_nat.ts";
+export { guestLink } from "./net/filter/guest_link.ts";
+export { REASONS, VERDICT } from "./net/filter/verdict.ts";
+export { Device, type DeviceOptions } from "./net/wireguard/device.ts";
+export { formatKey, generatePrivateKey, parseKey, publicKeyOf } from "./net/wireguard/keys.ts";
+export type { DatagramSink, PacketSink } from "./net/os/sink.ts";
+export { Endpoint } from "./net/os/endpoint.ts";

@@ -64,13 +64,21 @@ export function parseRpcMessage(message: unknown): RpcMessage | undefined {
   return RpcMessageSchema.safeParse(message).data;
 }
 
+/** The answer to a request. */
+export interface Answered {
+  /** The body, unchecked. */
+  readonly body: unknown;
+  /** Hex of the machine key that answered. */
+  readonly machine: string;
+}
+
 interface Waiting {
   readonly message: RpcMessage;
   readonly send: (message: RpcMessage) => void;
   readonly expires: number;
   readonly what: string;
   readonly machine: string | undefined;
-  readonly resolve: (body: unknown) => void;
+  readonly resolve: (answer: Answered) => void;
   readonly reject: (error: Error) => void;
   retryAt: number;
   pause: number;
@@ -106,10 +114,10 @@ export class Asker {
   /**
    * Sends a request and waits for its answer.
    *
-   * @returns The body of the answer, unchecked.
+   * @returns The answer and who gave it.
    * @throws {OmertaError} `no-answer` (exit 4), or what the other side refused with (exit 5).
    */
-  ask(options: AskOptions, now: number): Promise<unknown> {
+  ask(options: AskOptions, now: number): Promise<Answered> {
     if (this.#waiting.size >= MAX_WAITING) {
       throw new OmertaError("busy", `Cannot ask ${options.what}: ${MAX_WAITING} requests wait`);
     }
@@ -121,7 +129,7 @@ export class Asker {
       channel: options.channel,
       body: options.body,
     };
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const { promise, resolve, reject } = Promise.withResolvers<Answered>();
     this.#waiting.set(id, {
       message,
       send: options.send,
@@ -135,11 +143,16 @@ export class Asker {
     });
     const onAbort = (): void => reject(options.signal?.reason);
     options.signal?.addEventListener("abort", onAbort, { once: true });
-    options.send(message);
-    return promise.finally(() => {
+    const done = promise.finally(() => {
       this.#waiting.delete(id);
       options.signal?.removeEventListener("abort", onAbort);
     });
+    try {
+      options.send(message);
+    } catch (error) {
+      reject(error instanceof Error ? error : new Error(String(error)));
+    }
+    return done;
   }
 
   /** Sends again what is due and gives up on what is too old. */
@@ -160,7 +173,7 @@ export class Asker {
     const waiting = this.#waiting.get(message.id);
     if (!waiting) return; // answered already, or given up
     if (waiting.machine !== undefined && waiting.machine !== machine) return;
-    if (message.kind === "answer") waiting.resolve(message.body);
+    if (message.kind === "answer") waiting.resolve({ body: message.body, machine });
     else waiting.reject(refusedBy(waiting.what, message));
   }
 

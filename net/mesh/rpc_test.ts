@@ -15,8 +15,8 @@ class Link {
     this.#lose = lose;
   }
 
-  ask(channel: string, body: unknown, timeoutMs = 10_000): Promise<unknown> {
-    return this.asker.ask({
+  async ask(channel: string, body: unknown, timeoutMs = 10_000): Promise<unknown> {
+    const answered = await this.asker.ask({
       channel,
       body,
       what: "peer",
@@ -29,6 +29,7 @@ class Link {
               this.asker.receive(a, "m")), this.now);
         }),
     }, this.now);
+    return answered.body;
   }
 
   #carry(message: RpcMessage, deliver: (message: RpcMessage) => void): void {
@@ -143,7 +144,7 @@ Deno.test("an answer from another machine than the one asked is ignored", async 
       asker.receive({ kind: "answer", id: message.id, body: "right" }, "aa");
     },
   }, 0);
-  assert.equal(await asked, "right");
+  assert.deepEqual(await asked, { body: "right", machine: "aa" });
 });
 
 Deno.test("ask() stops when aborted", async () => {

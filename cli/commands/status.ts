@@ -1,0 +1,69 @@
+/**
+ * `omerta status`: what this node is doing.
+ *
+ * @module
+ */
+
+import { Command } from "@commander-js/extra-typings";
+import type { StatusView } from "../../lib/api/schemas.ts";
+import { ApiClient } from "../../lib/api/client.ts";
+import { identityOf, loadConfig } from "../../lib/core/config.ts";
+import type { Context } from "../context.ts";
+import { formatAge, formatBytes, print, printJson } from "../output.ts";
+
+/** The command. */
+export function statusCommand(context: Context): Command {
+  return new Command("status")
+    .description("Say what this node is, and what it does now")
+    .option("--json", "print JSON")
+    .action(async ({ json }) => {
+      using client = new ApiClient(context.paths.socket);
+      if (await client.isUp()) {
+        const status = await client.status();
+        if (json) printJson({ running: true, ...status });
+        else printStatus(status);
+        return;
+      }
+      const { peerId, machineId } = identityOf(await loadConfig(context.paths));
+      if (json) printJson({ running: false, peer: peerId, machine: machineId });
+      else {
+        print("No daemon runs ('omerta daemon start' starts one)");
+        print(`  peer     ${peerId}`);
+        print(`  machine  ${machineId}`);
+      }
+    }) as unknown as Command;
+}
+
+/** Prints what a daemon tells about itself. */
+export function printStatus(status: StatusView): void {
+  const now = Date.now();
+  print(`The daemon runs since ${formatAge(now - status.started)} (process ${status.pid})`);
+  print(`  version  ${status.version}`);
+  print(`  peer     ${status.peer}`);
+  print(`  machine  ${status.machine}`);
+  print(`  port     ${status.port} (UDP)`);
+  const { lending } = status;
+  if (lending) {
+    const used = lending.vms.reduce((sum, vm) => sum + vm.memoryMiB, 0);
+    print(
+      `  lends    ${lending.vms.length} of ${lending.maxVms} VMs, ${used} of ${lending.memoryMiB} ` +
+        `MiB of memory, by ${lending.accelerator}${lending.dryRun ? " (dry run)" : ""}`,
+    );
+    for (const vm of lending.vms) {
+      const cable = status.cables.find(({ id }) => id === vm.id);
+      const refused = Object.values(cable?.refused ?? {}).reduce((a, b) => a + b, 0);
+      print(
+        `    ${vm.name} (${vm.id}) to ${vm.borrower} at ${vm.endpoint}: ${vm.stage}, ` +
+          `${formatAge(now - vm.since)}, ${formatBytes(cable?.fromGuest ?? 0)} out, ` +
+          `${formatBytes(cable?.toGuest ?? 0)} in, ${refused} frames refused`,
+      );
+    }
+  } else print("  lends    nothing");
+  print(`  borrows  ${status.borrowed.length} VMs`);
+  for (const vm of status.borrowed) {
+    print(
+      `    ${vm.name} (${vm.id}) from ${vm.host}: ${vm.address}, ` +
+        `${vm.readyAt === undefined ? "starting" : "ready"}, ${formatAge(now - vm.since)}`,
+    );
+  }
+}

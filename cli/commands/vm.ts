@@ -1,0 +1,26 @@
+/**
+ * `omerta vm`: borrow, list, release; test that this host can run VMs.
+ *
+ * @module
+ */
+
+import { Command } from "@commander-js/extra-typings";
+import type { Context } from "../context.ts";
+import { vmBootTestCommand } from "./vm_boot_trial.ts";
+import { vmConsoleCommand } from "./vm_console.ts";
+import { vmListCommand } from "./vm_list.ts";
+import { vmLogsCommand } from "./vm_logs.ts";
+import { vmReleaseCommand } from "./vm_release.ts";
+import { vmRequestCommand } from "./vm_request.ts";
+
+/** The command. */
+export function vmCommand(context: Context): Command {
+  return new Command("vm")
+    .description("Borrow, list and release VMs; test this host")
+    .addCommand(vmRequestCommand(context))
+    .addCommand(vmListCommand(context))
+    .addCommand(vmReleaseCommand(context))
+    .addCommand(vmConsoleCommand(context))
+    .addCommand(vmLogsCommand(context))
+    .addCommand(vmBootTestCommand(context)) as unknown as Command;
+}

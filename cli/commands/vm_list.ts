@@ -1,0 +1,75 @@
+/**
+ * `omerta vm list`: what is borrowed and what is lent.
+ *
+ * @module
+ */
+
+import { Command } from "@commander-js/extra-typings";
+import { ApiClient } from "../../lib/api/client.ts";
+import { loadConfig } from "../../lib/core/config.ts";
+import { LeaseStore } from "../../lib/node/lease_store.ts";
+import type { Context } from "../context.ts";
+import { formatAge, print, printJson, printTable } from "../output.ts";
+
+/** The command. */
+export function vmListCommand(context: Context): Command {
+  return new Command("list")
+    .description("List the VMs that are borrowed and those that are lent")
+    .option("--json", "print JSON")
+    .action(async ({ json }) => {
+      const { borrowed, lent } = await read(context);
+      if (json) {
+        printJson({ borrowed, lent });
+        return;
+      }
+      const now = Date.now();
+      printTable(
+        ["name", "id", "address", "lender", "state", "age"],
+        borrowed.map((vm) => [
+          vm.name,
+          vm.id,
+          vm.address,
+          vm.host,
+          vm.dryRun ? "dry run" : vm.readyAt === undefined ? "starting" : "ready",
+          formatAge(now - vm.since),
+        ]),
+        "No VM is borrowed",
+      );
+      if (lent.length === 0) return;
+      print();
+      print("Lent to others:");
+      printTable(
+        ["name", "id", "borrower", "from", "stage", "memory", "age"],
+        lent.map((vm) => [
+          vm.name,
+          vm.id,
+          vm.borrower,
+          vm.endpoint,
+          vm.dryRun ? "dry run" : vm.stage,
+          `${vm.memoryMiB} MiB`,
+          formatAge(now - vm.since),
+        ]),
+        "",
+      );
+    }) as unknown as Command;
+}
+
+/** From the daemon; without one nothing is lent, and what is borrowed stands in the file. */
+async function read(context: Context): Promise<
+  Pick<Awaited<ReturnType<ApiClient["status"]>>, "borrowed"> & {
+    lent: NonNullable<Awaited<ReturnType<ApiClient["status"]>>["lending"]>["vms"];
+  }
+> {
+  using client = new ApiClient(context.paths.socket);
+  if (await client.isUp()) {
+    const { borrowed, lending } = await client.status();
+    return { borrowed, lent: lending?.vms ?? [] };
+  }
+  await loadConfig(context.paths);
+  const leases = await LeaseStore.load(context.paths.leases);
+  const borrowed = leases.list().map(({ id, name, host, address, since, readyAt, dryRun }) => ({
+    ...{ id, name, host, address, since, dryRun },
+    ...(readyAt === undefined ? {} : { readyAt }),
+  }));
+  return { borrowed, lent: [] };
+}

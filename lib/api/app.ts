@@ -1,0 +1,203 @@
+/**
+ * The daemon's HTTP API. It is served on a unix socket that only the user can open, so it asks for
+ * no password.
+ *
+ * ```
+ * GET    /v1/status
+ * GET    /v1/vms/:name             a borrowed VM, by name or prefix of its id
+ * POST   /v1/vms                   borrow one; a JSON line for each step, the last is done or error
+ * DELETE /v1/vms/:name             give it back
+ * GET    /v1/lent/:name/console    ?lines=N
+ * POST   /v1/stop                  end the daemon
+ * ```
+ *
+ * @module
+ */
+
+import { type Context, Hono } from "hono";
+import { stream } from "hono/streaming";
+import { EXIT, type ExitCode, OmertaError } from "../core/errors.ts";
+import type { BorrowedVm } from "../node/lease_store.ts";
+import type { LentVm } from "../node/lease.ts";
+import type { Node, NodeStatus } from "../node/node.ts";
+import {
+  type LentView,
+  RequestBody,
+  type RequestEvent,
+  type StatusView,
+  toApiError,
+  type VmView,
+} from "./schemas.ts";
+
+/** Verdicts of the filter that are no refusals. */
+const NOT_REFUSED: ReadonlySet<string> = new Set(["forwarded", "answered", "announced"]);
+/** Most console lines in one answer. */
+const MAX_CONSOLE_LINES = 1000;
+
+/** The API of `node`; `stop` ends the daemon after the answer is out. */
+export function createApp(node: Node, stop: () => void): Hono {
+  const app = new Hono();
+  app.onError((error, c) => c.json(toApiError(error), statusOf(error)));
+  app.notFound((c) =>
+    c.json(toApiError(new OmertaError("not-found", `Cannot find ${c.req.path}`)), 404)
+  );
+
+  app.get("/v1/status", async (c) => c.json(statusView(await node.status())));
+
+  app.get("/v1/vms/:name", (c) => c.json(vmView(node.borrower.find(c.req.param("name")))));
+
+  app.post("/v1/vms", async (c) => {
+    const body = RequestBody.safeParse(await c.req.json().catch(() => undefined));
+    if (!body.success) {
+      const issue = body.error.issues[0];
+      throw new OmertaError(
+        "bad-request",
+        `Cannot read the request: ${issue?.path.join(".") || "body"}: ${issue?.message}`,
+        { exit: EXIT.usage },
+      );
+    }
+    await node.reload();
+    return requestStream(c, node, body.data);
+  });
+
+  app.delete("/v1/vms/:name", async (c) => {
+    const { vm, ended } = await node.borrower.release(c.req.param("name"));
+    return c.json({ vm: vmView(vm), ended });
+  });
+
+  app.get("/v1/lent/:name/console", (c) => {
+    const lines = Math.min(Number(c.req.query("lines") ?? "50") || 0, MAX_CONSOLE_LINES);
+    const vm = findLent(node, c.req.param("name"));
+    return c.json({ lines: node.manager.get(vm.id)?.consoleLines(lines) ?? [] });
+  });
+
+  app.post("/v1/stop", (c) => {
+    stop();
+    return c.json({ pid: Deno.pid });
+  });
+  return app;
+}
+
+/** Borrows a VM and tells each step; a client that goes away gives the request up. */
+function requestStream(c: Context, node: Node, body: RequestBody): Response {
+  c.header("Content-Type", "application/x-ndjson");
+  return stream(c, async (out) => {
+    const gone = new AbortController();
+    out.onAbort(() =>
+      gone.abort(new OmertaError("given-up", `Cannot borrow VM "${body.name}": it was given up`))
+    );
+    // Lines leave in the order in which they were written.
+    let written: Promise<unknown> = Promise.resolve();
+    const tell = (event: RequestEvent): void => {
+      written = written.then(() => out.writeln(JSON.stringify(event)));
+    };
+    try {
+      const vm = await node.borrower.request(body, tell, gone.signal);
+      tell({ kind: "done", vm: vmView(vm) });
+    } catch (error) {
+      tell({ kind: "error", error: toApiError(error) });
+    }
+    await written;
+  });
+}
+
+/** HTTP status of an error: its exit code says whose fault it is. */
+function statusOf(error: unknown): 400 | 404 | 500 | 502 | 504 {
+  if (!(error instanceof OmertaError)) return 500;
+  if (error.code === "unknown-vm") return 404;
+  const statuses = {
+    [EXIT.done]: 500,
+    [EXIT.failed]: 500,
+    [EXIT.usage]: 400,
+    [EXIT.missing]: 500,
+    [EXIT.unreachable]: 504,
+    [EXIT.refused]: 502,
+  } as const satisfies Record<ExitCode, number>;
+  return statuses[error.exit];
+}
+
+function findLent(node: Node, nameOrId: string): LentVm {
+  const lent = node.lender?.list() ?? [];
+  const named = lent.filter((vm) => vm.name === nameOrId);
+  const found = named.length > 0 ? named : lent.filter((vm) => vm.id.startsWith(nameOrId));
+  const [first, second] = found;
+  if (first && !second) return first;
+  throw new OmertaError(
+    first ? "ambiguous-vm" : "unknown-vm",
+    first
+      ? `Cannot choose a lent VM by '${nameOrId}': ${found.map(({ id }) => id).join(", ")}`
+      : `Cannot find a lent VM named '${nameOrId}'`,
+    { exit: EXIT.usage, next: "See 'omerta vm list'" },
+  );
+}
+
+function statusView(status: NodeStatus): StatusView {
+  const { lending, plane } = status;
+  return {
+    version: status.version,
+    pid: status.pid,
+    started: status.started,
+    peer: status.peer,
+    machine: status.machine,
+    port: status.port,
+    lending: lending === undefined ? null : {
+      cpus: lending.capacity.cpus,
+      memoryMiB: lending.capacity.memoryMiB,
+      diskGiB: lending.capacity.diskGiB,
+      maxVms: lending.capacity.vms,
+      accelerator: lending.accelerator,
+      dryRun: lending.dryRun,
+      vms: lending.vms.map(lentView),
+    },
+    borrowed: status.borrowed.map(vmView),
+    controlFaults: status.controlFaults,
+    tunnels: plane.peers.map((peer) => ({
+      publicKey: peer.publicKey,
+      endpoint: peer.endpoint ?? null,
+      rxBytes: peer.rxBytes,
+      txBytes: peer.txBytes,
+      lastHandshake: peer.lastHandshakeMs ?? null,
+    })),
+    cables: plane.guests.map((guest) => ({
+      id: guest.id,
+      fromGuest: guest.bytesToUplink,
+      toGuest: guest.bytesToGuest,
+      refused: refusals(guest.fromGuest),
+    })),
+  };
+}
+
+/** What the filter did not let through or answer, by reason. */
+function refusals(verdicts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(verdicts).filter(([verdict, count]) => count > 0 && !NOT_REFUSED.has(verdict)),
+  );
+}
+
+function vmView(vm: BorrowedVm): VmView {
+  return {
+    id: vm.id,
+    name: vm.name,
+    host: vm.host,
+    address: vm.address,
+    since: vm.since,
+    ...(vm.readyAt === undefined ? {} : { readyAt: vm.readyAt }),
+    dryRun: vm.dryRun,
+  };
+}
+
+function lentView(vm: LentVm): LentView {
+  return {
+    id: vm.id,
+    name: vm.name,
+    borrower: vm.borrower,
+    endpoint: vm.endpoint,
+    stage: vm.stage,
+    cpus: vm.cpus,
+    memoryMiB: vm.memoryMiB,
+    diskGiB: vm.diskGiB,
+    since: vm.since,
+    ...(vm.expires === undefined ? {} : { expires: vm.expires }),
+    dryRun: vm.dryRun,
+  };
+}

@@ -1,0 +1,220 @@
+/**
+ * What goes over the daemon's HTTP API, as schemas: the server checks what it is sent, and the
+ * client what it gets.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { EXIT, type ExitCode, OmertaError } from "../core/errors.ts";
+import { VmName } from "../node/messages.ts";
+
+/** Body of `POST /v1/vms`. */
+export const RequestBody = z.strictObject({
+  /** The lender: address or name, with or without a port. */
+  provider: z.string().min(1).max(300),
+  /** Name of the VM. */
+  name: VmName,
+  /** Virtual processors. */
+  cpus: z.int().min(1).max(256),
+  /** Memory in MiB. */
+  memoryMiB: z.int().min(1).max(16_777_216),
+  /** Disk in GiB. */
+  diskGiB: z.int().min(1).max(65_536),
+  /** An image of the lender's. */
+  image: z.string().min(1).max(64).optional(),
+  /** The VM ends by itself after this, in seconds. */
+  ttlSeconds: z.int().min(60).max(31_536_000).optional(),
+  /** Time from the request to ready, in ms. */
+  timeoutMs: z.int().min(1000).max(86_400_000).optional(),
+  /** Whether to wait until it is ready. */
+  wait: z.boolean(),
+  /** Go the whole way, but start nothing. */
+  dryRun: z.boolean(),
+});
+/** Body of `POST /v1/vms`. */
+export type RequestBody = z.infer<typeof RequestBody>;
+
+const ExitCodeSchema = z.union([
+  z.literal(EXIT.failed),
+  z.literal(EXIT.usage),
+  z.literal(EXIT.missing),
+  z.literal(EXIT.unreachable),
+  z.literal(EXIT.refused),
+]);
+
+/** An error as it travels. */
+export const ApiError = z.object({
+  /** Stable identifier. */
+  code: z.string(),
+  /** What could not be done. */
+  message: z.string(),
+  /** Exit code for a command that ends with it. */
+  exit: ExitCodeSchema,
+  /** What the user can do next. */
+  next: z.string().optional(),
+});
+/** An error as it travels. */
+export type ApiError = z.infer<typeof ApiError>;
+
+/** An error as it travels, from whatever was thrown. */
+export function toApiError(error: unknown): ApiError {
+  if (!(error instanceof OmertaError)) {
+    return {
+      code: "failed",
+      message: error instanceof Error ? error.message : String(error),
+      exit: EXIT.failed,
+    };
+  }
+  const exit = error.exit as Exclude<ExitCode, typeof EXIT.done>;
+  return {
+    code: error.code,
+    message: error.message,
+    exit: exit === (EXIT.done as ExitCode) ? EXIT.failed : exit,
+    ...(error.next === undefined ? {} : { next: error.next }),
+  };
+}
+
+/** The error that travelled. */
+export function fromApiError(error: ApiError): OmertaError {
+  return new OmertaError(error.code, error.message, {
+    exit: error.exit,
+    ...(error.next === undefined ? {} : { next: error.next }),
+  });
+}
+
+/** A borrowed VM, without what is secret about it. */
+export const VmView = z.object({
+  /** Id of the VM. */
+  id: z.string(),
+  /** Name of the VM. */
+  name: z.string(),
+  /** Its lender, as it was named in the request. */
+  host: z.string(),
+  /** Address in the tunnel. */
+  address: z.string(),
+  /** When it was asked for: ms since 1970. */
+  since: z.number(),
+  /** When it was ready: ms since 1970; absent while it starts. */
+  readyAt: z.number().optional(),
+  /** Whether nothing was started for it. */
+  dryRun: z.boolean(),
+});
+/** A borrowed VM. */
+export type VmView = z.infer<typeof VmView>;
+
+/** One line of the answer to `POST /v1/vms`. */
+export const RequestEvent = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("reachable"), endpoint: z.string(), latencyMs: z.number() }),
+  z.object({ kind: z.literal("accepted"), id: z.string(), accelerator: z.string() }),
+  z.object({ kind: z.literal("stage"), stage: z.string(), atMs: z.number() }),
+  z.object({ kind: z.literal("done"), vm: VmView }),
+  z.object({ kind: z.literal("error"), error: ApiError }),
+]);
+/** One line of the answer to `POST /v1/vms`. */
+export type RequestEvent = z.infer<typeof RequestEvent>;
+
+/** A VM that is lent. */
+export const LentView = z.object({
+  /** Id of the VM. */
+  id: z.string(),
+  /** Name that the borrower gave it. */
+  name: z.string(),
+  /** Id of the borrower's peer. */
+  borrower: z.string(),
+  /** Where the borrower is. */
+  endpoint: z.string(),
+  /** Last stage reached. */
+  stage: z.string(),
+  /** Virtual processors. */
+  cpus: z.number(),
+  /** Memory in MiB. */
+  memoryMiB: z.number(),
+  /** Disk in GiB. */
+  diskGiB: z.number(),
+  /** When it was asked for: ms since 1970. */
+  since: z.number(),
+  /** When it ends by itself: ms since 1970. */
+  expires: z.number().optional(),
+  /** Whether nothing was started. */
+  dryRun: z.boolean(),
+});
+/** A VM that is lent. */
+export type LentView = z.infer<typeof LentView>;
+
+/** Answer to `GET /v1/status`. */
+export const StatusView = z.object({
+  /** Version of the program. */
+  version: z.string(),
+  /** Process id of the daemon. */
+  pid: z.number(),
+  /** When it was started: ms since 1970. */
+  started: z.number(),
+  /** Id of the peer. */
+  peer: z.string(),
+  /** Id of the machine. */
+  machine: z.string(),
+  /** UDP port. */
+  port: z.number(),
+  /** What is lent; null when this node does not lend. */
+  lending: z.object({
+    /** Processors lent in all. */
+    cpus: z.number(),
+    /** Memory lent in all, in MiB. */
+    memoryMiB: z.number(),
+    /** Disk lent in all, in GiB. */
+    diskGiB: z.number(),
+    /** VMs at a time. */
+    maxVms: z.number(),
+    /** What runs VMs here. */
+    accelerator: z.string(),
+    /** Whether no VM is started. */
+    dryRun: z.boolean(),
+    /** The VMs lent. */
+    vms: z.array(LentView),
+  }).nullable(),
+  /** VMs borrowed. */
+  borrowed: z.array(VmView),
+  /** Control datagrams refused, by reason. */
+  controlFaults: z.record(z.string(), z.number()),
+  /** Tunnels to borrowed VMs. */
+  tunnels: z.array(z.object({
+    /** WireGuard public key of the VM, base64. */
+    publicKey: z.string(),
+    /** Where its packets come from. */
+    endpoint: z.string().nullable(),
+    /** Bytes received. */
+    rxBytes: z.number(),
+    /** Bytes sent. */
+    txBytes: z.number(),
+    /** Last handshake: ms since 1970; null before the first. */
+    lastHandshake: z.number().nullable(),
+  })),
+  /** Cables of lent VMs. */
+  cables: z.array(z.object({
+    /** Id of the VM. */
+    id: z.string(),
+    /** Bytes of tunnel from the guest. */
+    fromGuest: z.number(),
+    /** Bytes of tunnel to the guest. */
+    toGuest: z.number(),
+    /** Frames refused, by reason. */
+    refused: z.record(z.string(), z.number()),
+  })),
+});
+/** Answer to `GET /v1/status`. */
+export type StatusView = z.infer<typeof StatusView>;
+
+/** Answer to `DELETE /v1/vms/:name`. */
+export const ReleaseView = z.object({
+  /** The VM. */
+  vm: VmView,
+  /** Whether its lender still had it. */
+  ended: z.boolean(),
+});
+
+/** Answer to `GET /v1/lent/:id/console`. */
+export const ConsoleView = z.object({
+  /** The last lines of the guest's console, oldest first. */
+  lines: z.array(z.string()),
+});

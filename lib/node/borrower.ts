@@ -1,0 +1,389 @@
+/**
+ * The borrower's half of a node: asks lenders for VMs, brings up the tunnel to each, and lets go.
+ *
+ * A VM is called ready only after its SSH server has answered through the tunnel. A request that
+ * fails or is given up leaves nothing: the lender is told, the peer and the lease are removed.
+ *
+ * @module
+ */
+
+import type { NetworkKey } from "../../net/mesh/envelope.ts";
+import { presharedKeyOf } from "../../net/mesh/network_key.ts";
+import type { Endpoint } from "../../net/os/endpoint.ts";
+import type { Plane } from "../../net/plane/plane.ts";
+import type { Config } from "../core/config.ts";
+import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
+import type { Identity } from "../core/identity.ts";
+import { type EventLog, logger } from "../core/log.ts";
+import type { Control } from "./control.ts";
+import type { KnownHosts } from "./known_hosts.ts";
+import { type BorrowedVm, type LeaseStore, wireguardKeyOf } from "./lease_store.ts";
+import { findLender, KeyRing, toEndpoint } from "./lender_address.ts";
+import { LenderClient } from "./lender_client.ts";
+import {
+  CHANNEL,
+  HEARTBEAT_MS,
+  MAX_HEARTBEAT_VMS,
+  ShutdownNotice,
+  type VmAccepted,
+  type VmRequest,
+} from "./messages.ts";
+import { awaitReady } from "./ready.ts";
+import type { RequestOptions, RequestProgress } from "./request.ts";
+import { hostOf } from "./tunnel_addresses.ts";
+
+/** Time from the request to ready when none is given: accelerated, translated; in ms. */
+const READY_TIMEOUT_MS = [180_000, 420_000] as const;
+/** Keepalive of the tunnel, in s: keeps this side's NAT open. */
+const KEEPALIVE_S = 15;
+
+/** What {@link Borrower} needs. */
+export interface BorrowerOptions {
+  /** Control side of the node. */
+  readonly control: Control;
+  /** Data plane of the node. */
+  readonly plane: Plane;
+  /** Brings up the TUN device unless it is up; rejects where this host does not allow it. */
+  readonly openTun: () => Promise<void>;
+  /** Who this node is. */
+  readonly identity: Identity;
+  /** Configuration of the node, as it is now. */
+  readonly config: () => Config;
+  /** What is borrowed. */
+  readonly leases: LeaseStore;
+  /** Pins the host keys of the VMs. */
+  readonly knownHosts: KnownHosts;
+  /** Public SSH key that VMs let in. */
+  readonly sshKey: string;
+  /** Where events go. */
+  readonly events: EventLog;
+  /** Time of now in ms since 1970. */
+  readonly now: () => number;
+}
+
+const log = logger("borrower");
+
+/** Borrows VMs. */
+export class Borrower implements AsyncDisposable {
+  readonly #o: BorrowerOptions;
+  readonly #heartbeat: ReturnType<typeof setInterval>;
+  /** Called at a handshake with a VM that comes up, by the hex of its WireGuard key. */
+  readonly #handshakes = new Map<string, () => void>();
+  /** Ends the request of a VM that comes up, by its id. */
+  readonly #starting = new Map<string, AbortController>();
+  readonly #keys = new KeyRing();
+  readonly #stop = new AbortController();
+  /** Requests that go on, each until it has succeeded or cleaned up. */
+  readonly #requests = new Set<Promise<unknown>>();
+
+  /** Registers the handler of the lenders' notices. */
+  constructor(options: BorrowerOptions) {
+    this.#o = options;
+    options.control.handle(CHANNEL.shutdown, ShutdownNotice, async (notice, origin) => {
+      const machine = origin.machineKey.toHex();
+      const vms = notice.vms.filter((id) => options.leases.get(id)?.machine === machine);
+      for (const id of vms) await this.#lost(id, notice.reason);
+      return { vms };
+    });
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+  }
+
+  /** The networks whose envelopes are opened: this node's own key and those of known lenders. */
+  networks(): NetworkKey[] {
+    const { localKey, lenders } = this.#o.config();
+    return [localKey, ...lenders.map(({ key }) => key)].map((key) => this.#keys.network(key));
+  }
+
+  /** VMs that are borrowed. */
+  list(): BorrowedVm[] {
+    return this.#o.leases.list();
+  }
+
+  /**
+   * The one borrowed VM of this name or prefix of an id.
+   *
+   * @throws {OmertaError} `unknown-vm` or `ambiguous-vm`.
+   */
+  find(nameOrId: string): BorrowedVm {
+    return this.#o.leases.find(nameOrId);
+  }
+
+  /** Brings back the tunnels of what a former run of this node has borrowed. */
+  async resume(): Promise<void> {
+    for (const vm of this.list()) {
+      if (vm.dryRun) continue;
+      try {
+        await this.#o.openTun();
+        await this.#addPeer(vm);
+      } catch (error) {
+        log.warning("Cannot bring back the tunnel to {vm}: {error}", {
+          vm: vm.name,
+          error: messageOf(error),
+        });
+      }
+    }
+    this.#beat();
+  }
+
+  /** Tells that a WireGuard handshake with this key was completed. */
+  onHandshake(publicKey: Uint8Array): void {
+    this.#handshakes.get(publicKey.toHex())?.();
+  }
+
+  /**
+   * Asks a lender for a VM and, unless told otherwise, waits until it is ready.
+   *
+   * @throws {OmertaError} With the stage and the reason; nothing is left behind.
+   */
+  async request(
+    options: RequestOptions,
+    progress: (event: RequestProgress) => void,
+    signal: AbortSignal,
+  ): Promise<BorrowedVm> {
+    const stopping = AbortSignal.any([signal, this.#stop.signal]);
+    const accepted = this.#track(this.#accept(options, progress, stopping));
+    const { vm, accelerator } = await accepted;
+    if (vm.dryRun) return vm;
+    const up = options.wait
+      ? this.#bringUp(vm, accelerator, options, progress, stopping)
+      : this.#bringUp(vm, accelerator, options, () => {}, this.#stop.signal);
+    const tracked = this.#track(up);
+    if (options.wait) return await tracked;
+    tracked.catch((error: unknown) => {
+      log.warning("VM {vm} failed: {error}", { vm: vm.id, error: messageOf(error) });
+      this.#o.events.add({ event: "vm-failed", vm: vm.id, reason: messageOf(error) });
+    });
+    return vm;
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const settled = work.then(() => {}, () => {}).finally(() => this.#requests.delete(settled));
+    this.#requests.add(settled);
+    return work;
+  }
+
+  /** Finds the lender, asks, and records what it has promised. */
+  async #accept(
+    options: RequestOptions,
+    progress: (event: RequestProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ readonly vm: BorrowedVm; readonly accelerator: VmAccepted["accelerator"] }> {
+    const { control, leases, now } = this.#o;
+    if (leases.list().some((vm) => vm.name === options.name)) {
+      throw new OmertaError(
+        "name-taken",
+        `Cannot borrow a VM named '${options.name}': there is one already`,
+        {
+          exit: EXIT.usage,
+          next: `Choose another --name, or run 'omerta vm release ${options.name}'`,
+        },
+      );
+    }
+    if (!options.dryRun) await this.#o.openTun();
+    const { host, endpoint, network } = await findLender(
+      options.provider,
+      this.#o.config(),
+      this.#keys,
+    );
+    const asked = now();
+    const { machine, lends } = await new LenderClient(control, { endpoint, network })
+      .ping({ signal });
+    progress({ kind: "reachable", endpoint: String(endpoint), latencyMs: now() - asked });
+    if (!lends) {
+      throw new OmertaError("not-lending", `Cannot borrow from ${endpoint}: it does not lend`, {
+        exit: EXIT.refused,
+        next: "Start it with 'omerta daemon'",
+      });
+    }
+    const since = now();
+    const request: VmRequest = {
+      name: options.name,
+      cpus: options.cpus,
+      memoryMiB: options.memoryMiB,
+      diskGiB: options.diskGiB,
+      sshKey: this.#o.sshKey,
+      taken: leases.list().flatMap((vm) => hostOf(vm.address) ?? []).slice(-64),
+      dryRun: options.dryRun,
+      ...(options.image === undefined ? {} : { image: options.image }),
+      ...(options.ttlSeconds === undefined ? {} : { ttlSeconds: options.ttlSeconds }),
+    };
+    const accepted = await new LenderClient(control, { endpoint, network, machine })
+      .request(request, signal);
+    const vm: BorrowedVm = {
+      id: accepted.vmId,
+      name: options.name,
+      host,
+      endpoint: { address: endpoint.address, port: endpoint.port },
+      machine,
+      network: network.key.toHex(),
+      address: accepted.address,
+      wireguardKey: accepted.wireguardKey,
+      hostKey: accepted.hostKey,
+      since,
+      dryRun: accepted.dryRun,
+    };
+    this.#checkPromise(vm);
+    await leases.put(vm);
+    this.#o.events.add({ event: "vm-borrowed", vm: vm.id, name: vm.name, host: vm.host });
+    progress({ kind: "accepted", id: vm.id, accelerator: accepted.accelerator });
+    return { vm, accelerator: accepted.accelerator };
+  }
+
+  /** A lender chooses id and address, but not those of another VM. */
+  #checkPromise(vm: BorrowedVm): void {
+    const free = hostOf(vm.address) !== undefined &&
+      this.list().every(({ id, address }) => id !== vm.id && address !== vm.address);
+    if (free) return;
+    throw new OmertaError(
+      "bad-answer",
+      `Cannot use the VM that ${vm.host} lends: its id ${vm.id} or address ${vm.address} is taken`,
+      { exit: EXIT.failed, next: "Use the same version of omerta on both sides" },
+    );
+  }
+
+  /** Brings up the tunnel and waits for the shell; lets go of the VM when that fails. */
+  async #bringUp(
+    vm: BorrowedVm,
+    accelerator: VmAccepted["accelerator"],
+    options: RequestOptions,
+    progress: (event: RequestProgress) => void,
+    signal: AbortSignal,
+  ): Promise<BorrowedVm> {
+    const { leases, knownHosts, now } = this.#o;
+    const key = wireguardKeyOf(vm).toHex();
+    const handshake = Promise.withResolvers<void>();
+    this.#handshakes.set(key, handshake.resolve);
+    const lost = new AbortController();
+    this.#starting.set(vm.id, lost);
+    try {
+      await this.#addPeer(vm);
+      await knownHosts.write(leases.list());
+      await awaitReady({
+        name: vm.name,
+        address: vm.address,
+        since: vm.since,
+        timeoutMs: options.timeoutMs ?? READY_TIMEOUT_MS[accelerator === "tcg" ? 1 : 0],
+        status: (seen, signal) => this.#lenderOf(vm).status(vm.id, seen, signal),
+        handshake: handshake.promise,
+        onStage: (stage, atMs) => progress({ kind: "stage", stage, atMs }),
+        now,
+      }, AbortSignal.any([signal, lost.signal]));
+      const ready = { ...vm, readyAt: now() };
+      await leases.put(ready);
+      this.#o.events.add({ event: "vm-ready", vm: vm.id, ms: now() - vm.since });
+      return ready;
+    } catch (error) {
+      if (!lost.signal.aborted) {
+        await this.#letGo(vm).catch((later: unknown) => {
+          log.warning("Cannot tell {host} to end {vm}: {error}", {
+            host: vm.host,
+            vm: vm.id,
+            error: messageOf(later),
+          });
+        });
+      }
+      throw error;
+    } finally {
+      this.#handshakes.delete(key);
+      this.#starting.delete(vm.id);
+    }
+  }
+
+  /**
+   * Gives a VM back.
+   *
+   * @returns Whether its lender still had it.
+   * @throws {OmertaError} When the lender cannot be told; here everything is removed all the same.
+   */
+  async release(nameOrId: string): Promise<{ readonly vm: BorrowedVm; readonly ended: boolean }> {
+    const vm = this.find(nameOrId);
+    const ended = await this.#letGo(vm);
+    this.#o.events.add({ event: "vm-released", vm: vm.id });
+    return { vm, ended };
+  }
+
+  /** Removes tunnel and lease, then tells the lender. @returns Whether it had the VM. */
+  async #letGo(vm: BorrowedVm): Promise<boolean> {
+    await this.#forget(vm);
+    return await this.#lenderOf(vm).release(vm.id);
+  }
+
+  async #forget(vm: BorrowedVm): Promise<void> {
+    await this.#o.leases.remove(vm.id);
+    if (vm.dryRun) return;
+    await this.#o.plane.removePeer(wireguardKeyOf(vm));
+    await this.#o.knownHosts.write(this.list());
+  }
+
+  async #lost(id: string, reason: string): Promise<void> {
+    const vm = this.#o.leases.get(id);
+    if (!vm) return;
+    await this.#forget(vm);
+    this.#starting.get(id)?.abort(
+      new OmertaError(
+        "vm-lost",
+        `Cannot borrow VM "${vm.name}": its lender has ended it: ${reason}`,
+        {
+          exit: EXIT.refused,
+        },
+      ),
+    );
+    this.#o.events.add({ event: "vm-lost", vm: id, name: vm.name, reason });
+  }
+
+  #lenderOf(vm: BorrowedVm): LenderClient {
+    return new LenderClient(this.#o.control, {
+      endpoint: endpointOf(vm),
+      network: this.#keys.network(vm.network),
+      machine: vm.machine,
+    });
+  }
+
+  async #addPeer(vm: BorrowedVm): Promise<void> {
+    const publicKey = wireguardKeyOf(vm);
+    await this.#o.plane.addPeer({
+      publicKey,
+      presharedKey: presharedKeyOf(
+        Uint8Array.fromHex(vm.network),
+        publicKey,
+        this.#o.identity.machineKey,
+      ),
+      endpoint: endpointOf(vm),
+      allowedIps: [`${vm.address}/32`],
+      keepaliveSeconds: KEEPALIVE_S,
+    });
+  }
+
+  /** Tells every lender which VMs are still used, and forgets those that are gone. */
+  #beat(): void {
+    for (const group of Map.groupBy(this.list(), (vm) => vm.machine).values()) {
+      for (let i = 0; i < group.length; i += MAX_HEARTBEAT_VMS) {
+        void this.#beatFor(group.slice(i, i + MAX_HEARTBEAT_VMS));
+      }
+    }
+  }
+
+  async #beatFor(vms: readonly BorrowedVm[]): Promise<void> {
+    const first = vms[0];
+    if (!first) return;
+    try {
+      const alive = await this.#lenderOf(first).heartbeat(vms.map(({ id }) => id));
+      for (const { id } of vms) {
+        if (!alive.includes(id)) await this.#lost(id, "its lender does not have it any more");
+      }
+    } catch (error) {
+      log.warning("No heartbeat to {host}: {error}", { host: first.host, error: messageOf(error) });
+    }
+  }
+
+  /** Stops requests that go on and waits until each has cleaned up. Leases stay. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#heartbeat);
+    this.#stop.abort(new OmertaError("stopped", "Cannot finish the request: this node stops"));
+    await Promise.all(this.#requests);
+  }
+}
+
+function endpointOf({ endpoint }: BorrowedVm): Endpoint {
+  return toEndpoint(endpoint.address, endpoint.port);
+}

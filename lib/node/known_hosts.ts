@@ -1,0 +1,64 @@
+/**
+ * The known_hosts file of borrowed VMs: ssh accepts a VM only with the host key that its lender
+ * generated for it and handed over in the answer.
+ *
+ * @module
+ */
+
+import { writeFileAtomic } from "../core/files.ts";
+import type { BorrowedVm } from "./lease_store.ts";
+
+/** The file, written anew at each change. */
+export class KnownHosts {
+  /** The file. */
+  readonly path: string;
+
+  /**
+   * A file that need not exist yet.
+   *
+   * @param path Where the file is.
+   */
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Replaces the file by the keys of `vms`. Each stands under its id and under its address. */
+  async write(vms: readonly BorrowedVm[]): Promise<void> {
+    const lines = vms.filter((vm) => !vm.dryRun).map((vm) => {
+      const [type, key] = vm.hostKey.split(" ");
+      return `${vm.id},${vm.address} ${type} ${key}\n`;
+    });
+    await writeFileAtomic(this.path, lines.join(""));
+  }
+}
+
+/** Options for `ssh` and `scp` that log in to a borrowed VM and to nothing else. */
+export function sshOptions(
+  vm: Pick<BorrowedVm, "id">,
+  keyPath: string,
+  knownHostsPath: string,
+): string[] {
+  return [
+    ...["-i", keyPath],
+    ...["-o", "IdentitiesOnly=yes"],
+    ...["-o", `UserKnownHostsFile="${knownHostsPath}"`],
+    ...["-o", "GlobalKnownHostsFile=/dev/null"],
+    ...["-o", "StrictHostKeyChecking=yes"],
+    ...["-o", `HostKeyAlias=${vm.id}`],
+  ];
+}
+
+/** Who logs in to a VM. */
+export const SSH_USER = "omerta";
+
+/** The whole command, as somebody types it: paths are quoted where a shell wants it. */
+export function sshCommandLine(
+  vm: Pick<BorrowedVm, "id" | "address">,
+  keyPath: string,
+  knownHostsPath: string,
+): string {
+  const words = sshOptions(vm, keyPath, knownHostsPath).map((word) =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+  );
+  return ["ssh", ...words, `${SSH_USER}@${vm.address}`].join(" ");
+}

@@ -1,0 +1,359 @@
+/**
+ * The lender's half of a node: takes requests, boots a sealed VM for each, and ends it.
+ *
+ * What is promised for each VM: its only cable is the filter in the data plane, its only way out is
+ * to the borrower's endpoint, and when it ends (released, expired, borrower gone, lender stopped, a
+ * failed start) its process, sockets and disk are gone.
+ *
+ * @module
+ */
+
+import type { BaseImage } from "../../vm/image.ts";
+import type { Vm, VmManager } from "../../vm/manager.ts";
+import { failStage, NO_STAGE, reachStage, type Stage, stageError } from "../../vm/stages.ts";
+import type { Accelerator } from "../../vm/accelerator.ts";
+import type { Plane } from "../../net/plane/plane.ts";
+import { formatKey, generatePrivateKey, publicKeyOf } from "../../net/wireguard/keys.ts";
+import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
+import { machineIdOf, newVmId, peerIdOf, type VmId } from "../core/ids.ts";
+import { type EventLog, logger } from "../core/log.ts";
+import { generateSshKey } from "../core/ssh_key.ts";
+import { type Capacity, checkCapacity } from "./capacity.ts";
+import type { Control, Origin } from "./control.ts";
+import { guestMac, guestSpec } from "./guest_spec.ts";
+import { type Lease, type LentVm, overdue, statusOf, viewOf } from "./lease.ts";
+import {
+  CHANNEL,
+  MAX_HEARTBEAT_VMS,
+  ShutdownNotice,
+  type VmAccepted,
+  VmList,
+  VmRelease,
+  type VmReleased,
+  VmRequest,
+  VmStatusRequest,
+} from "./messages.ts";
+import { firstFreeHost, hostAddress } from "./tunnel_addresses.ts";
+
+/** How often expiry and heartbeats are looked at, in ms. */
+const SWEEP_MS = 5_000;
+/** How long what became of a VM that failed can be asked for, in ms. */
+const KEEP_FAILED_MS = 600_000;
+/** VMs that failed and are remembered; the oldest goes first. */
+const MAX_FAILED = 64;
+/** What {@link Lender} needs. */
+export interface LenderOptions {
+  /** Control side of the node. */
+  readonly control: Control;
+  /** Data plane of the node. */
+  readonly plane: Pick<Plane, "addGuest" | "removeGuest" | "setUplink">;
+  /** Boots the VMs. */
+  readonly manager: Pick<VmManager, "create" | "get">;
+  /** Finds a base image by name or id; the default one without. */
+  readonly findImage: (name?: string) => Promise<BaseImage>;
+  /** What runs VMs on this host. */
+  readonly accelerator: Accelerator;
+  /** What is lent in all. */
+  readonly capacity: Capacity;
+  /** Hex of the key whose holders may borrow. Secret. */
+  readonly localKey: string;
+  /** Start nothing, whatever is asked. */
+  readonly dryRun: boolean;
+  /** Where events go. */
+  readonly events: EventLog;
+  /** Time of now in ms since 1970. */
+  readonly now: () => number;
+}
+
+const log = logger("lender");
+
+/** Lends VMs. */
+export class Lender implements AsyncDisposable {
+  readonly #o: LenderOptions;
+  readonly #leases = new Map<VmId, Lease>();
+  readonly #failed = new Map<VmId, Lease>();
+  readonly #sweep: ReturnType<typeof setInterval>;
+
+  /** Registers the handlers; requests are served from now on. */
+  constructor(options: LenderOptions) {
+    this.#o = options;
+    const { control } = options;
+    control.handle(CHANNEL.request, VmRequest, (body, origin) => this.#request(body, origin));
+    control.handle(CHANNEL.status, VmStatusRequest, (body, origin) => {
+      const lease = this.#leaseOf(body.vmId, origin);
+      for (const stage of body.seen) this.#seenByBorrower(lease, stage);
+      return statusOf(lease);
+    });
+    control.handle(CHANNEL.release, VmRelease, (body, origin) => this.#release(body.vmId, origin));
+    control.handle(CHANNEL.heartbeat, VmList, (body, origin) => this.#heartbeat(body.vms, origin));
+    this.#sweep = setInterval(() => void this.endOverdue(), SWEEP_MS);
+  }
+
+  /** What is lent in all. */
+  get capacity(): Capacity {
+    return this.#o.capacity;
+  }
+
+  /** What runs VMs on this host. */
+  get accelerator(): Accelerator {
+    return this.#o.accelerator;
+  }
+
+  /** The VMs lent now. */
+  list(): LentVm[] {
+    return [...this.#leases.values()].map(viewOf);
+  }
+
+  async #request(request: VmRequest, origin: Origin): Promise<VmAccepted> {
+    const { now, capacity } = this.#o;
+    if (origin.network.key.toHex() !== this.#o.localKey) {
+      throw new OmertaError("not-allowed", "Cannot lend to this key: it is not the lender's own", {
+        exit: EXIT.refused,
+        next: "Ask the lender for the output of 'omerta key share'",
+      });
+    }
+    checkCapacity(capacity, [...this.#leases.values()], request);
+    const dryRun = request.dryRun || this.#o.dryRun;
+    const image = dryRun ? undefined : await this.#o.findImage(request.image);
+    // Once more: other requests may have been accepted while the image was looked for.
+    checkCapacity(capacity, [...this.#leases.values()], request);
+    const machine = origin.machineKey.toHex();
+    const id = newVmId();
+    const hostKey = generateSshKey(request.name);
+    const privateKey = generatePrivateKey();
+    const guest = { privateKey, publicKey: publicKeyOf(privateKey) };
+    const taken = new Set(request.taken);
+    const accepted: VmAccepted = {
+      vmId: id,
+      address: hostAddress(firstFreeHost(taken)),
+      wireguardKey: formatKey(guest.publicKey),
+      hostKey: hostKey.publicLine,
+      accelerator: this.#o.accelerator,
+      dryRun,
+    };
+    const lease: Lease = {
+      id,
+      request,
+      machine,
+      peer: peerIdOf(origin.peerKey),
+      network: origin.network,
+      accepted,
+      since: now(),
+      abort: new AbortController(),
+      started: Promise.resolve(),
+      endpoint: origin.from,
+      stages: reachStage(NO_STAGE, "accepted", 0),
+      next: undefined,
+      lastSeen: now(),
+      cpus: request.cpus,
+      memoryMiB: request.memoryMiB,
+      diskGiB: request.diskGiB,
+    };
+    this.#leases.set(id, lease);
+    this.#o.events.add({
+      event: "vm-accepted",
+      vm: id,
+      name: request.name,
+      borrower: lease.peer,
+      machine: machineIdOf(origin.machineKey),
+      dryRun,
+    });
+    if (image) {
+      lease.started = this.#start(lease, image, guest, hostKey.privatePem, origin.machineKey);
+    }
+    return accepted;
+  }
+
+  /** Boots the VM of a lease. Never rejects: a failure is in the lease, and nothing is left. */
+  async #start(
+    lease: Lease,
+    image: BaseImage,
+    guest: { readonly publicKey: Uint8Array; readonly privateKey: Uint8Array },
+    hostKeyPem: string,
+    borrowerKey: Uint8Array,
+  ): Promise<void> {
+    const { plane, manager } = this.#o;
+    const { id, abort } = lease;
+    const spec = guestSpec(lease, image, {
+      privateKey: guest.privateKey,
+      publicKey: guest.publicKey,
+      hostKeyPem,
+      borrowerKey,
+    });
+    try {
+      const vm = await manager.create(spec, {
+        signal: abort.signal,
+        onStage: (stage) => this.#reached(lease, stage),
+        beforeStart: (vm) =>
+          plane.addGuest({
+            id,
+            cablePath: vm.cablePath,
+            guestPath: vm.guestPath,
+            mac: guestMac(id),
+            publicKey: guest.publicKey,
+            uplink: lease.endpoint,
+          }),
+      });
+      void vm.exited.then((reason) => this.#exited(lease, vm, reason));
+      await vm.waitFor("cloud-init", { signal: abort.signal });
+    } catch (error) {
+      await manager.get(id)?.stop();
+      await plane.removeGuest(id).catch(() => {}); // it may never have been added
+      if (!abort.signal.aborted) this.#fail(lease, error);
+    } finally {
+      guest.privateKey.fill(0);
+    }
+  }
+
+  /** The guest has switched itself off, or did not get on in the time that it is allowed. */
+  async #exited(lease: Lease, vm: Vm, reason: string): Promise<void> {
+    if (this.#leases.get(lease.id) !== lease) return; // it was ended from here
+    const { failure } = vm.stages;
+    if (failure) {
+      await this.#o.plane.removeGuest(lease.id).catch(() => {});
+      this.#fail(lease, stageError(lease.request.name, failure, vm.consoleLines(8)));
+    } else await this.end(lease.id, `the guest has ended: ${reason}`);
+    void this.#notify([lease], `the guest has ended: ${reason}`);
+  }
+
+  #seenByBorrower(lease: Lease, stage: Stage): void {
+    // The manager ends a guest whose tunnel does not come up: it must know that it has.
+    if (lease.accepted.dryRun) this.#reached(lease, stage);
+    else this.#o.manager.get(lease.id)?.reach(stage);
+  }
+
+  #reached(lease: Lease, stage: Stage): void {
+    const before = lease.stages;
+    lease.stages = reachStage(before, stage, this.#o.now() - lease.since);
+    if (lease.stages === before) return;
+    this.#o.events.add({
+      event: "vm-stage",
+      vm: lease.id,
+      stage,
+      ms: lease.stages.reached[stage] ?? 0,
+    });
+  }
+
+  #fail(lease: Lease, error: unknown): void {
+    if (!this.#leases.delete(lease.id)) return; // known to have failed already
+    lease.stages = failStage(lease.stages, messageOf(error), this.#o.now() - lease.since);
+    lease.next = error instanceof OmertaError ? error.next : undefined;
+    this.#failed.set(lease.id, lease);
+    for (const id of this.#failed.keys()) {
+      if (this.#failed.size <= MAX_FAILED) break;
+      this.#failed.delete(id);
+    }
+    log.warning("VM {vm} failed: {reason}", { vm: lease.id, reason: messageOf(error) });
+    this.#o.events.add({
+      event: "vm-failed",
+      vm: lease.id,
+      stage: lease.stages.failure?.stage ?? "",
+      reason: messageOf(error),
+    });
+  }
+
+  /** The lease that a borrower asks about, marked as used; its endpoint follows the borrower's. */
+  #leaseOf(vmId: string, origin: Origin): Lease {
+    const id = vmId as VmId;
+    const lease = this.#leases.get(id) ?? this.#failed.get(id);
+    if (!lease || lease.machine !== origin.machineKey.toHex()) {
+      throw new OmertaError("unknown-vm", `Cannot find VM ${vmId}: it is not lent to you here`, {
+        exit: EXIT.refused,
+      });
+    }
+    this.#seen(lease, origin);
+    return lease;
+  }
+
+  #seen(lease: Lease, origin: Origin): void {
+    lease.lastSeen = this.#o.now();
+    if (lease.endpoint.equals(origin.from)) return;
+    lease.endpoint = origin.from;
+    if (lease.accepted.dryRun || lease.stages.failure) return;
+    this.#o.plane.setUplink(lease.id, origin.from).catch((error: unknown) => {
+      log.warning("Cannot follow the borrower of {vm}: {error}", {
+        vm: lease.id,
+        error: messageOf(error),
+      });
+    });
+  }
+
+  async #release(vmId: string, origin: Origin): Promise<typeof VmReleased._output> {
+    const lease = this.#leases.get(vmId as VmId);
+    if (!lease || lease.machine !== origin.machineKey.toHex()) return { ended: false };
+    await this.end(lease.id, "released by the borrower");
+    return { ended: true };
+  }
+
+  #heartbeat(vms: readonly string[], origin: Origin): typeof VmList._output {
+    const machine = origin.machineKey.toHex();
+    return {
+      vms: vms.filter((id) => {
+        const lease = this.#leases.get(id as VmId);
+        if (!lease || lease.machine !== machine) return false;
+        this.#seen(lease, origin);
+        return true;
+      }),
+    };
+  }
+
+  /** Ends a VM and removes everything of it. @returns Whether it was there. */
+  async end(id: VmId, reason: string): Promise<boolean> {
+    const lease = this.#leases.get(id);
+    if (!lease) return false;
+    this.#leases.delete(id);
+    lease.abort.abort(
+      new OmertaError("vm-ended", `Cannot start VM "${lease.request.name}": ${reason}`),
+    );
+    await lease.started;
+    if (!lease.accepted.dryRun) {
+      await this.#o.plane.removeGuest(id).catch(() => {}); // gone already when its start failed
+      await this.#o.manager.get(id)?.stop();
+    }
+    this.#o.events.add({ event: "vm-ended", vm: id, reason });
+    return true;
+  }
+
+  /** Ends VMs whose time is over or whose borrower is gone; called every few seconds. */
+  async endOverdue(): Promise<void> {
+    const now = this.#o.now();
+    for (const [id, lease] of this.#failed) {
+      if (now - lease.lastSeen > KEEP_FAILED_MS) this.#failed.delete(id);
+    }
+    await Promise.all([...this.#leases.values()].map(async (lease) => {
+      const reason = overdue(lease, now);
+      if (reason === undefined) return;
+      try {
+        await this.end(lease.id, reason);
+      } catch (error) {
+        log.error("Cannot end VM {vm}: {error}", { vm: lease.id, error: messageOf(error) });
+      }
+      void this.#notify([lease], reason);
+    }));
+  }
+
+  /** Tells the borrowers of `leases` that these have ended; nobody has to be there. */
+  async #notify(leases: readonly Lease[], reason: string): Promise<void> {
+    const byMachine = Map.groupBy(leases, (lease) => lease.machine);
+    await Promise.allSettled([...byMachine.values()].map((group) => {
+      const first = group[0];
+      return first && this.#o.control.ask({
+        channel: CHANNEL.shutdown,
+        body: { vms: group.slice(0, MAX_HEARTBEAT_VMS).map(({ id }) => id), reason },
+        answer: ShutdownNotice.pick({ vms: true }),
+        to: first.endpoint,
+        network: first.network,
+        machine: first.machine,
+        timeoutMs: 1000,
+      });
+    }));
+  }
+
+  /** Ends every VM and tells its borrower. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#sweep);
+    const leases = [...this.#leases.values()];
+    await Promise.all(leases.map((lease) => this.end(lease.id, "the lender stops")));
+    await this.#notify(leases, "the lender stops");
+  }
+}

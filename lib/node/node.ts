@@ -1,0 +1,316 @@
+/**
+ * The unified node: one process that lends and borrows, over one UDP socket.
+ *
+ * ```
+ *              +-- Lender ----- VmManager, images
+ * Control -----+
+ *   |          +-- Borrower --- leases, known hosts
+ *   |
+ * Plane (a thread of its own: UDP socket, WireGuard, TUN, guests' cables)
+ * ```
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { chooseAccelerator, hostFacts } from "../../vm/accelerator.ts";
+import { chooseHypervisor } from "../../vm/choose_hypervisor.ts";
+import { ImageStore } from "../../vm/image_store.ts";
+import { VmManager } from "../../vm/manager.ts";
+import { Plane, type PlaneStats } from "../../net/plane/plane.ts";
+import { type Config, identityOf, loadConfig } from "../core/config.ts";
+import { messageOf, type OmertaError } from "../core/errors.ts";
+import type { Identity } from "../core/identity.ts";
+import { readSshPublicKey } from "../core/init.ts";
+import { EventLog, logger } from "../core/log.ts";
+import type { Paths } from "../core/paths.ts";
+import { Borrower } from "./borrower.ts";
+import { type Capacity, capacityOf } from "./capacity.ts";
+import { Control } from "./control.ts";
+import { KnownHosts } from "./known_hosts.ts";
+import { type BorrowedVm, LeaseStore } from "./lease_store.ts";
+import type { LentVm } from "./lease.ts";
+import { Lender } from "./lender.ts";
+import { CHANNEL } from "./messages.ts";
+import { BORROWER_ADDRESS, TUNNEL_PREFIX_BITS } from "./tunnel_addresses.ts";
+
+/** Name of the TUN device. */
+const TUN_NAME = "omerta0";
+/** MTU inside the tunnel, in bytes. */
+const TUN_MTU = 1400;
+
+/** How a node is started. */
+export interface NodeOptions {
+  /** Its folders. */
+  readonly paths: Paths;
+  /** The main module, which serves the data plane when it finds itself a worker. */
+  readonly module: URL;
+  /** UDP port; 0 for any. */
+  readonly port: number;
+  /** Whether VMs are lent. */
+  readonly lend: boolean;
+  /** Accept requests, but start no VM. */
+  readonly dryRun: boolean;
+  /** Version of the program. */
+  readonly version: string;
+  /** Called with what the user should know. */
+  readonly onWarning: (warning: string) => void;
+  /** Called when the node cannot go on. */
+  readonly onFailed: (error: OmertaError) => void;
+}
+
+/** What a node tells about itself. */
+export interface NodeStatus {
+  /** Version of the program. */
+  readonly version: string;
+  /** Process id. */
+  readonly pid: number;
+  /** When it was started: ms since 1970. */
+  readonly started: number;
+  /** Id of the peer. */
+  readonly peer: string;
+  /** Id of the machine. */
+  readonly machine: string;
+  /** UDP port. */
+  readonly port: number;
+  /** What is lent; undefined when this node does not lend. */
+  readonly lending: Lending | undefined;
+  /** VMs borrowed. */
+  readonly borrowed: readonly BorrowedVm[];
+  /** Control datagrams refused, by reason. */
+  readonly controlFaults: Readonly<Record<string, number>>;
+  /** Counters of the data plane. */
+  readonly plane: PlaneStats;
+}
+
+/** What a node lends. */
+export interface Lending {
+  /** What is lent in all. */
+  readonly capacity: Capacity;
+  /** What runs VMs here. */
+  readonly accelerator: string;
+  /** The VMs lent. */
+  readonly vms: readonly LentVm[];
+  /** Whether requests are accepted but no VM is started. */
+  readonly dryRun: boolean;
+}
+
+const log = logger("node");
+
+/** A running node. */
+export class Node implements AsyncDisposable {
+  /** Who it is. */
+  readonly identity: Identity;
+  /** Its folders. */
+  readonly paths: Paths;
+  /** What happens is written here. */
+  readonly events: EventLog;
+  /** Borrows. */
+  readonly borrower: Borrower;
+  /** Lends; undefined when this node does not. */
+  readonly lender: Lender | undefined;
+  /** VMs of this host. */
+  readonly manager: VmManager;
+  readonly #options: NodeOptions;
+  readonly #plane: Plane;
+  readonly #control: Control;
+  readonly #started = Date.now();
+  #config: Config;
+  #tun: Promise<void> | undefined;
+
+  private constructor(
+    options: NodeOptions,
+    config: Config,
+    sshKey: string,
+    parts: {
+      readonly events: EventLog;
+      readonly leases: LeaseStore;
+      readonly manager: VmManager;
+      readonly plane: Plane;
+      readonly control: (node: Node) => Control;
+      readonly lender: (control: Control) => Lender | undefined;
+    },
+  ) {
+    this.#options = options;
+    this.#config = config;
+    this.identity = identityOf(config);
+    this.paths = options.paths;
+    this.events = parts.events;
+    this.manager = parts.manager;
+    this.#plane = parts.plane;
+    this.#control = parts.control(this);
+    this.borrower = new Borrower({
+      control: this.#control,
+      plane: this.#plane,
+      openTun: () => this.#openTun(),
+      identity: this.identity,
+      config: () => this.#config,
+      leases: parts.leases,
+      knownHosts: new KnownHosts(options.paths.knownHosts),
+      sshKey,
+      events: this.events,
+      now: Date.now,
+    });
+    this.lender = parts.lender(this.#control);
+    this.#control.handle(CHANNEL.ping, z.strictObject({}), () => ({
+      lends: this.lender !== undefined,
+      version: options.version,
+    }));
+  }
+
+  /**
+   * Starts a node. What a killed one left behind is ended first.
+   *
+   * @throws {OmertaError} When the configuration, the port or the state of this home does not allow it.
+   */
+  static async start(options: NodeOptions): Promise<Node> {
+    const { paths, onWarning } = options;
+    const config = await loadConfig(paths);
+    const sshKey = await readSshPublicKey(paths);
+    const leases = await LeaseStore.load(paths.leases);
+    await using undo = new AsyncDisposableStack();
+    const events = undo.use(new EventLog(paths.logs));
+    const manager = undo.use(
+      new VmManager({ folder: paths.vms, hypervisor: await chooseHypervisor(), onWarning }),
+    );
+    for (const what of (await manager.sweep()).done) {
+      onWarning(what);
+      events.add({ event: "swept", what });
+    }
+    // Datagrams may come before the node is there; they are lost then, as datagrams may be.
+    const late: { node?: Node } = {};
+    const identity = identityOf(config);
+    const plane = undo.use(
+      await Plane.start({
+        module: options.module,
+        port: options.port,
+        privateKey: identity.machinePrivateKey,
+      }, {
+        onControl: (datagram, from) => {
+          if (late.node) late.node.#control.receive(datagram, from);
+        },
+        onPeer: (event) => {
+          if (event.kind === "handshake") late.node?.borrower.onHandshake(event.publicKey);
+        },
+        onGuest: ({ id, reason, count }) => {
+          log.warning("Refused {count} frames of {vm}: {reason}", { vm: id, reason, count });
+          events.add({ event: "guest-refused", vm: id, reason, count });
+        },
+        onFailed: options.onFailed,
+      }),
+    );
+    const lenderParts = options.lend ? await lenderPartsOf(options) : undefined;
+    const node = new Node(options, config, sshKey, {
+      events,
+      leases,
+      manager,
+      plane,
+      control: (self) =>
+        new Control({
+          identity,
+          networks: () => self.borrower.networks(),
+          send: (datagram, to) => plane.send(datagram, to),
+          now: Date.now,
+        }),
+      lender: (control) =>
+        lenderParts && new Lender({
+          ...lenderParts,
+          control,
+          plane,
+          manager,
+          capacity: capacityOf(config.lend),
+          localKey: config.localKey,
+          dryRun: options.dryRun,
+          events,
+          now: Date.now,
+        }),
+    });
+    late.node = node;
+    await node.borrower.resume();
+    undo.move();
+    return node;
+  }
+
+  /** UDP port of the node. */
+  get port(): number {
+    return this.#plane.port;
+  }
+
+  /** The configuration, as it is now. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** Reads the configuration again: links may have been imported since the start. */
+  async reload(): Promise<void> {
+    this.#config = { ...await loadConfig(this.paths), identity: this.#config.identity };
+  }
+
+  /** What this node tells about itself. */
+  async status(): Promise<NodeStatus> {
+    return {
+      version: this.#options.version,
+      pid: Deno.pid,
+      started: this.#started,
+      peer: this.identity.peerId,
+      machine: this.identity.machineId,
+      port: this.port,
+      lending: this.lender && {
+        capacity: this.lender.capacity,
+        accelerator: this.lender.accelerator,
+        vms: this.lender.list(),
+        dryRun: this.#options.dryRun,
+      },
+      borrowed: this.borrower.list(),
+      controlFaults: this.#control.faults,
+      plane: await this.#plane.stats(),
+    };
+  }
+
+  /** The device is made when the first VM is borrowed: a node that only lends needs no root. */
+  #openTun(): Promise<void> {
+    const opened = this.#tun ?? this.#plane.openTun({
+      name: TUN_NAME,
+      address: `${BORROWER_ADDRESS}/${TUNNEL_PREFIX_BITS}`,
+      mtu: TUN_MTU,
+    });
+    this.#tun = opened;
+    opened.catch(() => this.#tun = undefined); // the next request may find it possible
+    return opened;
+  }
+
+  /** Ends requests, VMs and the data plane. What is borrowed stays borrowed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (
+      const part of [
+        () => this.borrower[Symbol.asyncDispose](),
+        () => this.lender?.[Symbol.asyncDispose](),
+        () => this.manager[Symbol.asyncDispose](),
+        () => this.#control[Symbol.dispose](),
+        () => this.#plane.close(),
+        () => this.events[Symbol.dispose](),
+      ]
+    ) {
+      try {
+        await part();
+      } catch (error) {
+        log.error("Cannot end a part of the node: {error}", { error: messageOf(error) });
+      }
+    }
+  }
+}
+
+/** What a lender needs of its host. */
+async function lenderPartsOf(
+  options: NodeOptions,
+): Promise<
+  Pick<ConstructorParameters<typeof Lender>[0], "accelerator" | "findImage">
+> {
+  const images = await ImageStore.open(options.paths.images);
+  const arch = Deno.build.arch;
+  const facts = await hostFacts(`${options.paths.vms}/accelerator`);
+  return {
+    accelerator: chooseAccelerator(facts, arch).accelerator,
+    findImage: (name) => name === undefined ? images.default() : images.find(name),
+  };
+}
