@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import { basename } from "node:path";
-import { Command, CommanderError } from "@commander-js/extra-typings";
+import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { EXIT, type ExitCode, messageOf, OmertaError } from "../lib/core/errors.ts";
 import { formOf, VERSION } from "../lib/core/version.ts";
 import { checkDepsCommand } from "./commands/check_deps.ts";
@@ -45,7 +45,7 @@ function programName(): string {
 }
 
 /** The command line of `omerta`. */
-export function buildProgram(module: URL): Command {
+export function buildProgram(module: URL): CommandUnknownOpts {
   const context = contextOf(module);
   const program = base("omerta")
     .description("Lend and borrow virtual machines, peer to peer")
@@ -61,11 +61,11 @@ export function buildProgram(module: URL): Command {
 }
 
 /** The command line of `omertad`: the verbs of `omerta daemon`. */
-function buildDaemonProgram(module: URL): Command {
+function buildDaemonProgram(module: URL): CommandUnknownOpts {
   return inherited(daemonVerbs(base("omertad"), contextOf(module)));
 }
 
-function base(name: string): Command {
+function base(name: string): CommandUnknownOpts {
   const program = new Command(name)
     .version(`${name} ${VERSION} (${formOf()})`, "-V, --version", "Print the version and the form")
     .helpOption("-h, --help", "Print this help")
@@ -81,11 +81,11 @@ function base(name: string): Command {
 }
 
 /** `program` with its settings handed down: commands that were made apart do not have them. */
-function inherited(program: Command): Command {
+function inherited(program: CommandUnknownOpts): CommandUnknownOpts {
   for (const command of program.commands) {
     command.copyInheritedSettings(program);
     command.helpCommand(false);
-    inherited(command as unknown as Command);
+    inherited(command);
   }
   return program;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { EXIT } from "../../lib/core/errors.ts";
 import { findRequirements } from "../../vm/requirements.ts";
 import type { Context } from "../context.ts";
@@ -12,7 +12,7 @@ import { endWith } from "../exit_code.ts";
 import { paint, print, printJson, printTable } from "../output.ts";
 
 /** The command. */
-export function checkDepsCommand(context: Context): Command {
+export function checkDepsCommand(context: Context): CommandUnknownOpts {
   return new Command("check-deps")
     .description("Say what this host has, what is missing and how to get it")
     .option("--json", "print JSON")
@@ -36,5 +36,5 @@ export function checkDepsCommand(context: Context): Command {
         print(missing.length === 0 ? "This host can lend VMs" : "This host cannot lend VMs yet");
       }
       if (missing.length > 0) endWith(EXIT.missing);
-    }) as unknown as Command;
+    });
 }

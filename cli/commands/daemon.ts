@@ -4,7 +4,8 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { z } from "zod";
 import { createApp } from "../../lib/api/app.ts";
 import { serveApi } from "../../lib/api/server.ts";
 import { loadConfig } from "../../lib/core/config.ts";
@@ -25,70 +26,70 @@ import { printStatus } from "./status.ts";
 /** How long a daemon may take to end its VMs and itself, in ms. */
 const STOP_TIMEOUT_MS = 60_000;
 
-interface RunOptions {
-  readonly port?: number | undefined;
-  readonly lend: boolean;
-  readonly dryRun?: true | undefined;
-  readonly logLevel: string;
-  readonly background?: true | undefined;
-}
+/** The options of a daemon, as commander hands them over. */
+const RunOptions = z.object({
+  port: z.number().optional(),
+  lend: z.boolean(),
+  dryRun: z.boolean().default(false),
+  logLevel: z.enum(LOG_LEVELS),
+  background: z.boolean().default(false),
+});
+type RunOptions = z.infer<typeof RunOptions>;
 
 /** The command: without a verb it runs in the foreground. */
-export function daemonCommand(context: Context): Command {
+export function daemonCommand(context: Context): CommandUnknownOpts {
   return daemonVerbs(new Command("daemon"), context);
 }
 
 /** Adds the options and verbs of the daemon to `command`; `omertad` has them at the top. */
-export function daemonVerbs(command: Command, context: Context): Command {
-  const withOptions = (c: Command): Command =>
-    c.option("--port <port>", "UDP port instead of the one in config.json; 0 for any", portOrAny)
-      .option("--no-lend", "borrow only")
-      .option("--dry-run", "accept requests, but start no VM")
-      .option(
-        "--log-level <level>",
-        `one of ${LOG_LEVELS.join(", ")}`,
-        "info",
-      ) as unknown as Command;
+export function daemonVerbs(command: CommandUnknownOpts, context: Context): CommandUnknownOpts {
   withOptions(command)
     .description("Run the node that lends and borrows VMs; Ctrl-C ends it")
-    .addOption(new Command().createOption("--background").hideHelp())
-    .action(async (options) => {
-      await runDaemon(context, options as unknown as RunOptions);
+    .addOption(new Option("--background").hideHelp())
+    .action(() => runDaemon(context, RunOptions.parse(command.opts())));
+  const start = withOptions(new Command("start"))
+    .description("Start it in the background")
+    .action(() => startInBackground(context, RunOptions.parse(start.opts())));
+  const restart = withOptions(new Command("restart"))
+    .description("End it and start it again")
+    .action(async () => {
+      await stopDaemon(context);
+      await startInBackground(context, RunOptions.parse(restart.opts()));
     });
-  command.addCommand(
-    withOptions(new Command("start"))
-      .description("Start it in the background")
-      .action(async (_options, self) => {
-        using client = await startDaemon(context, daemonArgs(self.opts() as RunOptions));
-        const { pid, port } = await client.status();
-        print(`The daemon runs: process ${pid}, UDP port ${port}`);
-      }),
-  );
-  command.addCommand(
-    new Command("stop").description("End it and every VM it lends").action(async () => {
+  const stop = new Command("stop")
+    .description("End it and every VM it lends")
+    .action(async () => {
       print(await stopDaemon(context) ? "The daemon has ended" : "No daemon runs");
-    }),
-  );
-  command.addCommand(
-    withOptions(new Command("restart"))
-      .description("End it and start it again")
-      .action(async (_options, self) => {
-        await stopDaemon(context);
-        using client = await startDaemon(context, daemonArgs(self.opts() as RunOptions));
-        print(`The daemon runs: process ${(await client.status()).pid}`);
-      }),
-  );
-  command.addCommand(
-    new Command("status").description("Say whether it runs, and what it does").action(async () => {
+    });
+  const status = new Command("status")
+    .description("Say whether it runs, and what it does")
+    .action(async () => {
       using client = new ApiClient(context.paths.socket);
       if (await client.isUp()) printStatus(await client.status());
       else {
         print("No daemon runs");
         endWith(EXIT.failed);
       }
-    }),
-  );
+    });
+  for (const verb of [start, stop, restart, status]) command.addCommand(verb);
   return command;
+}
+
+function withOptions(command: CommandUnknownOpts): CommandUnknownOpts {
+  return command
+    .option("--port <port>", "UDP port instead of the one in config.json; 0 for any", portOrAny)
+    .option("--no-lend", "borrow only")
+    .option("--dry-run", "accept requests, but start no VM")
+    .addOption(
+      new Option("--log-level <level>", "what goes into the log").choices(LOG_LEVELS)
+        .default("info"),
+    );
+}
+
+async function startInBackground(context: Context, options: RunOptions): Promise<void> {
+  using client = await startDaemon(context, daemonArgs(options));
+  const { pid, port } = await client.status();
+  print(`The daemon runs: process ${pid}, UDP port ${port}`);
 }
 
 function portOrAny(text: string): number {
@@ -107,17 +108,9 @@ function daemonArgs(options: RunOptions): string[] {
 
 async function runDaemon(context: Context, options: RunOptions): Promise<void> {
   const { paths } = context;
-  const level = LOG_LEVELS.find((l) => l === options.logLevel);
-  if (!level) {
-    throw new OmertaError(
-      "bad-option",
-      `Cannot use --log-level '${options.logLevel}': want one of ${LOG_LEVELS.join(", ")}`,
-      { exit: EXIT.usage },
-    );
-  }
   const config = await loadConfig(paths);
   using _lock = await DaemonLock.take(paths);
-  await using _logging = await startLogging(paths.logs, level);
+  await using _logging = await startLogging(paths.logs, options.logLevel);
   const log = logger("daemon");
   await interruptible(async (signal) => {
     const ended = Promise.withResolvers<void>();
@@ -127,7 +120,7 @@ async function runDaemon(context: Context, options: RunOptions): Promise<void> {
       module: context.module,
       port: options.port ?? config.port,
       lend: options.lend,
-      dryRun: options.dryRun === true,
+      dryRun: options.dryRun,
       version: VERSION,
       onWarning: (warning) => {
         log.warning(warning);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { BaseImage } from "../../vm/image.ts";
 import { buildImage, DEFAULT_IMAGE_NAME, type ImageProgress } from "../../vm/image_build.ts";
 import { importImage } from "../../vm/image_import.ts";
@@ -25,17 +25,17 @@ import {
 } from "../output.ts";
 
 /** The command. */
-export function imageCommand(context: Context): Command {
+export function imageCommand(context: Context): CommandUnknownOpts {
   return new Command("image")
     .description("Build, fetch and list the images that VMs start from")
     .addCommand(buildCommand(context))
     .addCommand(pullCommand(context))
     .addCommand(importCommand(context))
     .addCommand(listCommand(context))
-    .addCommand(removeCommand(context)) as unknown as Command;
+    .addCommand(removeCommand(context));
 }
 
-function buildCommand(context: Context): Command {
+function buildCommand(context: Context): CommandUnknownOpts {
   return new Command("build")
     .description("Build a Debian 12 guest from Debian's packages, about a minute")
     .option("--name <name>", "name of the image", DEFAULT_IMAGE_NAME)
@@ -45,10 +45,10 @@ function buildCommand(context: Context): Command {
       await made((onProgress, signal) =>
         buildImage({ store, name, force: force === true, onProgress, signal })
       );
-    }) as unknown as Command;
+    });
 }
 
-function pullCommand(context: Context): Command {
+function pullCommand(context: Context): CommandUnknownOpts {
   return new Command("pull")
     .description("Fetch Debian's own cloud image; its checksum is checked, a partial one goes on")
     .option("--name <name>", "name of the image")
@@ -64,10 +64,10 @@ function pullCommand(context: Context): Command {
           ...(url === undefined ? {} : { url }),
         })
       );
-    }) as unknown as Command;
+    });
 }
 
-function importCommand(context: Context): Command {
+function importCommand(context: Context): CommandUnknownOpts {
   return new Command("import")
     .description("Take in a disk image of your own: qcow2 or raw, with cloud-init inside")
     .argument("<file>", "the image; it is copied")
@@ -93,7 +93,7 @@ function importCommand(context: Context): Command {
             : { kernel: { kernel, initrd, append } }),
         })
       );
-    }) as unknown as Command;
+    });
 }
 
 /** The images of this home; one that a VM lies on is not given up. */
@@ -101,7 +101,7 @@ function openStore({ paths }: Context): Promise<ImageStore> {
   return ImageStore.open(paths.images, { usedBy: (image) => vmsUsing(paths.vms, image) });
 }
 
-function listCommand(context: Context): Command {
+function listCommand(context: Context): CommandUnknownOpts {
   return new Command("list")
     .description("List the images of this host")
     .option("--json", "print JSON")
@@ -126,10 +126,10 @@ function listCommand(context: Context): Command {
       for (const { folder, reason } of await store.damaged()) {
         warn(`${folder} is no image: ${reason}`);
       }
-    }) as unknown as Command;
+    });
 }
 
-function removeCommand(context: Context): Command {
+function removeCommand(context: Context): CommandUnknownOpts {
   return new Command("remove")
     .description("Remove an image that no VM uses")
     .argument("<name>", "name, or unique beginning of its id")
@@ -137,7 +137,7 @@ function removeCommand(context: Context): Command {
       const store = await openStore(context);
       const image = await store.remove(name);
       print(`Removed ${image.name} (${image.id})`);
-    }) as unknown as Command;
+    });
 }
 
 /** Runs `make` with its progress shown and says what came out. */

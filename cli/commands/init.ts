@@ -4,14 +4,14 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { identityOf } from "../../lib/core/config.ts";
 import { initHome } from "../../lib/core/init.ts";
 import type { Context } from "../context.ts";
 import { print } from "../output.ts";
 
 /** The command. */
-export function initCommand(context: Context): Command {
+export function initCommand(context: Context): CommandUnknownOpts {
   return new Command("init")
     .description("Create configuration, keys and folders; keeps what is there")
     .option("--force", "replace the keys; the old ones are kept beside")
@@ -27,5 +27,5 @@ export function initCommand(context: Context): Command {
       print();
       print("To lend:    omerta daemon");
       print("To borrow:  omerta key import LINK, then omerta vm request --provider ADDRESS");
-    }) as unknown as Command;
+    });
 }

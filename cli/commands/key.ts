@@ -5,7 +5,7 @@
  */
 
 import { networkInterfaces } from "node:os";
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { loadConfig, saveConfig, withLender } from "../../lib/core/config.ts";
 import { formatLink, parseHostPort, parseLink } from "../../lib/core/link.ts";
 import { ApiClient } from "../../lib/api/client.ts";
@@ -13,14 +13,14 @@ import type { Context } from "../context.ts";
 import { note, print } from "../output.ts";
 
 /** The command. */
-export function keyCommand(context: Context): Command {
+export function keyCommand(context: Context): CommandUnknownOpts {
   return new Command("key")
     .description("Share this node's key, or take in a lender's link")
     .addCommand(shareCommand(context))
-    .addCommand(importCommand(context)) as unknown as Command;
+    .addCommand(importCommand(context));
 }
 
-function shareCommand(context: Context): Command {
+function shareCommand(context: Context): CommandUnknownOpts {
   return new Command("share")
     .description("Print the link with which others can borrow from this node")
     .option("--host <address>", "address under which others reach this node")
@@ -34,10 +34,10 @@ function shareCommand(context: Context): Command {
       });
       note("Whoever has this link can borrow VMs from this node: treat it as a password");
       print(link);
-    }) as unknown as Command;
+    });
 }
 
-function importCommand(context: Context): Command {
+function importCommand(context: Context): CommandUnknownOpts {
   return new Command("import")
     .description("Take in a lender's link")
     .argument("<link>", "omerta://connect?key=..&host=..&port=.. (in quotes)")
@@ -50,7 +50,7 @@ function importCommand(context: Context): Command {
       );
       print(`Took in the link of ${link.host}`);
       print(`Borrow with: omerta vm request --provider ${link.host}`);
-    }) as unknown as Command;
+    });
 }
 
 /** An address of this host that others may reach; loopback when it has no other. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { spawn } from "../../lib/core/process.ts";
 import { SSH_USER, sshOptions } from "../../lib/node/known_hosts.ts";
@@ -12,7 +12,7 @@ import { anyDaemon, type Context } from "../context.ts";
 import { endWith } from "../exit_code.ts";
 
 /** The command. */
-export function sshCommand(context: Context): Command {
+export function sshCommand(context: Context): CommandUnknownOpts {
   return new Command("ssh")
     .description("Open a shell in a borrowed VM, or run a command in it")
     .argument("<vm>", "NAME or USER@NAME; a unique beginning of the id will do")
@@ -40,5 +40,5 @@ export function sshCommand(context: Context): Command {
       } finally {
         Deno.removeSignalListener("SIGINT", ignore);
       }
-    }) as unknown as Command;
+    });
 }

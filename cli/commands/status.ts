@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { StatusView } from "../../lib/api/schemas.ts";
 import { ApiClient } from "../../lib/api/client.ts";
 import { identityOf, loadConfig } from "../../lib/core/config.ts";
@@ -12,7 +12,7 @@ import type { Context } from "../context.ts";
 import { formatAge, formatBytes, print, printJson } from "../output.ts";
 
 /** The command. */
-export function statusCommand(context: Context): Command {
+export function statusCommand(context: Context): CommandUnknownOpts {
   return new Command("status")
     .description("Say what this node is, and what it does now")
     .option("--json", "print JSON")
@@ -31,7 +31,7 @@ export function statusCommand(context: Context): Command {
         print(`  peer     ${peerId}`);
         print(`  machine  ${machineId}`);
       }
-    }) as unknown as Command;
+    });
 }
 
 /** Prints what a daemon tells about itself. */

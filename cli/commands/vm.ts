@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { Context } from "../context.ts";
 import { vmBootTestCommand } from "./vm_boot_trial.ts";
 import { vmConsoleCommand } from "./vm_console.ts";
@@ -14,7 +14,7 @@ import { vmReleaseCommand } from "./vm_release.ts";
 import { vmRequestCommand } from "./vm_request.ts";
 
 /** The command. */
-export function vmCommand(context: Context): Command {
+export function vmCommand(context: Context): CommandUnknownOpts {
   return new Command("vm")
     .description("Borrow, list and release VMs; test this host")
     .addCommand(vmRequestCommand(context))
@@ -22,5 +22,5 @@ export function vmCommand(context: Context): Command {
     .addCommand(vmReleaseCommand(context))
     .addCommand(vmConsoleCommand(context))
     .addCommand(vmLogsCommand(context))
-    .addCommand(vmBootTestCommand(context)) as unknown as Command;
+    .addCommand(vmBootTestCommand(context));
 }

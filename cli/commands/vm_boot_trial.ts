@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { bootTest, type BootTestMode, type BootTestResult } from "../../vm/boot_trial.ts";
 import { chooseHypervisor } from "../../vm/choose_hypervisor.ts";
@@ -17,11 +17,11 @@ import { parseMemoryMiB, parseSeconds } from "../values.ts";
 const MODES: readonly BootTestMode[] = ["console-boot", "direct-ssh"];
 
 /** The command. */
-export function vmBootTestCommand(context: Context): Command {
+export function vmBootTestCommand(context: Context): CommandUnknownOpts {
   return new Command("boot-test")
     .description("Boot a VM on this host and say how far it gets")
     .addOption(
-      new Command().createOption(
+      new Option(
         "--mode <mode>",
         "console-boot: it sets itself up; direct-ssh: and SSH lets in, over QEMU's user network " +
           "with one forwarded port and nothing else",
@@ -70,7 +70,7 @@ export function vmBootTestCommand(context: Context): Command {
         if (!options.json) print(`${paint("green", "Passed")} (${result.mode}): ${result.proof}`);
         if (result.vm) await keepRunning(result.vm, signal);
       });
-    }) as unknown as Command;
+    });
 }
 
 async function keepRunning(

@@ -4,13 +4,13 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { type Context, runningDaemon } from "../context.ts";
 import { print } from "../output.ts";
 import { parseCount } from "../values.ts";
 
 /** The command. */
-export function vmConsoleCommand(context: Context): Command {
+export function vmConsoleCommand(context: Context): CommandUnknownOpts {
   return new Command("console")
     .description("Print the last lines of the console of a VM that this node lends")
     .argument("<name>", "name, or unique beginning of its id")
@@ -18,5 +18,5 @@ export function vmConsoleCommand(context: Context): Command {
     .action(async (name, { lines }) => {
       using client = await runningDaemon(context);
       for (const line of await client.console(name, lines)) print(line);
-    }) as unknown as Command;
+    });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { ApiClient } from "../../lib/api/client.ts";
 import { loadConfig } from "../../lib/core/config.ts";
 import { LeaseStore } from "../../lib/node/lease_store.ts";
@@ -12,7 +12,7 @@ import type { Context } from "../context.ts";
 import { formatAge, print, printJson, printTable } from "../output.ts";
 
 /** The command. */
-export function vmListCommand(context: Context): Command {
+export function vmListCommand(context: Context): CommandUnknownOpts {
   return new Command("list")
     .description("List the VMs that are borrowed and those that are lent")
     .option("--json", "print JSON")
@@ -51,7 +51,7 @@ export function vmListCommand(context: Context): Command {
         ]),
         "",
       );
-    }) as unknown as Command;
+    });
 }
 
 /** From the daemon; without one nothing is lent, and what is borrowed stands in the file. */

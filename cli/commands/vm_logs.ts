@@ -5,14 +5,14 @@
  */
 
 import { join } from "node:path";
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { readTextIfThere } from "../../lib/core/files.ts";
 import type { Context } from "../context.ts";
 import { print, printJson } from "../output.ts";
 
 /** The command. */
-export function vmLogsCommand(context: Context): Command {
+export function vmLogsCommand(context: Context): CommandUnknownOpts {
   return new Command("logs")
     .description("Print what happened to a VM, borrowed or lent, also after its end")
     .argument("<name>", "name, or beginning of its id")
@@ -38,7 +38,7 @@ export function vmLogsCommand(context: Context): Command {
         const details = Object.entries(rest).map(([key, value]) => `${key}=${String(value)}`);
         print([time, vm, event, ...details].map(String).join("  "));
       }
-    }) as unknown as Command;
+    });
 }
 
 /** The events, oldest first. A line that a crash cut off is left out. */

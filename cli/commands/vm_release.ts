@@ -4,13 +4,13 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import { anyDaemon, type Context } from "../context.ts";
 import { print, warn } from "../output.ts";
 
 /** The command. */
-export function vmReleaseCommand(context: Context): Command {
+export function vmReleaseCommand(context: Context): CommandUnknownOpts {
   return new Command("release")
     .description("Give a VM back: it ends, and its disk is removed")
     .argument("[name...]", "names, or unique beginnings of ids")
@@ -36,5 +36,5 @@ export function vmReleaseCommand(context: Context): Command {
         }
       }
       if (failures.length > 0) throw failures[0];
-    }) as unknown as Command;
+    });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { RequestBody, RequestEvent, VmView } from "../../lib/api/schemas.ts";
 import { loadConfig } from "../../lib/core/config.ts";
 import { parseHostPort } from "../../lib/core/link.ts";
@@ -25,7 +25,7 @@ import {
 const STATUS_MS = 500;
 
 /** The command. */
-export function vmRequestCommand(context: Context): Command {
+export function vmRequestCommand(context: Context): CommandUnknownOpts {
   return new Command("request")
     .description("Borrow a VM and wait until it is ready")
     .requiredOption("--provider <address>", "the lender: ADDRESS or ADDRESS:PORT")
@@ -63,7 +63,7 @@ export function vmRequestCommand(context: Context): Command {
       progress.clear();
       if (options.json) printJson(vm);
       else printResult(context, vm);
-    }) as unknown as Command;
+    });
 }
 
 function printResult(context: Context, vm: VmView): void {

@@ -26,7 +26,7 @@ import { makePrivateFolder } from "./files.ts";
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
 
 /** Levels that `--log-level` takes. */
-export const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
+export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const satisfies LogLevel[];
 
 /** Logger of one area, e.g. `logger("provider")`. */
 export function logger(area: string): Logger {

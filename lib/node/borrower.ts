@@ -208,7 +208,7 @@ export class Borrower implements AsyncDisposable {
       ...(options.ttlSeconds === undefined ? {} : { ttlSeconds: options.ttlSeconds }),
     };
     const accepted = await new LenderClient(control, { endpoint, network, machine })
-      .request(request, signal);
+      .request(request);
     const vm: BorrowedVm = {
       id: accepted.vmId,
       name: options.name,

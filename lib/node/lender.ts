@@ -20,7 +20,7 @@ import { type EventLog, logger } from "../core/log.ts";
 import { generateSshKey } from "../core/ssh_key.ts";
 import { type Capacity, checkCapacity } from "./capacity.ts";
 import type { Control, Origin } from "./control.ts";
-import { guestMac, guestSpec } from "./guest_spec.ts";
+import { guestMac, vmForLease } from "./vm_for_lease.ts";
 import { type Lease, type LentVm, overdue, statusOf, viewOf } from "./lease.ts";
 import {
   CHANNEL,
@@ -174,7 +174,7 @@ export class Lender implements AsyncDisposable {
   ): Promise<void> {
     const { plane, manager } = this.#o;
     const { id, abort } = lease;
-    const spec = guestSpec(lease, image, {
+    const spec = vmForLease(lease, image, {
       privateKey: guest.privateKey,
       publicKey: guest.publicKey,
       hostKeyPem,
@@ -213,7 +213,10 @@ export class Lender implements AsyncDisposable {
       await this.#o.plane.removeGuest(lease.id).catch(() => {});
       this.#fail(lease, stageError(lease.request.name, failure, vm.consoleLines(8)));
     } else await this.end(lease.id, `the guest has ended: ${reason}`);
-    void this.#notify([lease], `the guest has ended: ${reason}`);
+    // Whoever still waits for it asks, and is told more than a notice says.
+    if (lease.stages.reached.ready !== undefined) {
+      void this.#notify([lease], `the guest has ended: ${reason}`);
+    }
   }
 
   #seenByBorrower(lease: Lease, stage: Stage): void {

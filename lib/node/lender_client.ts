@@ -56,10 +56,12 @@ export class LenderClient {
     return { ...body, machine };
   }
 
-  /** Asks for a VM. */
-  async request(request: VmRequest, signal: AbortSignal): Promise<VmAccepted> {
-    const asked = this.#to(CHANNEL.request, request, VmAccepted);
-    return (await this.#control.ask({ ...asked, signal })).body;
+  /**
+   * Asks for a VM. Nothing aborts this: whoever gives up afterwards must know what was promised, to
+   * give it back.
+   */
+  async request(request: VmRequest): Promise<VmAccepted> {
+    return (await this.#control.ask(this.#to(CHANNEL.request, request, VmAccepted))).body;
   }
 
   /** How far a VM is; `seen` are the stages that only the borrower can see. */

@@ -51,7 +51,7 @@ const MESSAGE = SIGNATURE + SIGNATURE_LEN;
 const ENVELOPE_VERSION = 1;
 const SIGNING_CONTEXT = new TextEncoder().encode("omerta envelope signature v1");
 
-/** How far a sender's clock may be off, in ms (S0: 5 minutes). */
+/** How far a sender's clock may be off, in ms. */
 export const MAX_CLOCK_SKEW_MS = 5 * 60_000;
 /** Longest message, in bytes of JSON: an envelope stays below the 1280 bytes of any path. */
 export const MAX_MESSAGE_BYTES = 1050;

@@ -14,7 +14,7 @@
  * @module
  */
 
-import { fold, pseudoSum4, sum16 } from "./checksum.ts";
+import { foldSum, nativePseudoSum, nativeSum } from "../wire/checksum.ts";
 import type { PacketSink } from "./sink.ts";
 import {
   VNET,
@@ -167,9 +167,9 @@ export class OffloadJoin implements PacketSink {
     if (headers < IP_HEADER_LEN + TCP_HEADER_LEN || headers >= length) return 0;
     if ((view.getUint8(tcp + TCP_FLAGS) & ~PSH) !== ACK) return 0;
     if (view.getUint16(tcp + TCP_URGENT) !== 0) return 0;
-    if (sum16(view, at, IP_HEADER_LEN) !== 0xffff) return 0;
+    if (nativeSum(view, at, IP_HEADER_LEN) !== 0xffff) return 0;
     const rest = length - IP_HEADER_LEN;
-    if (fold(sum16(view, tcp, rest) + pseudoSum4(view, at, rest)) !== 0xffff) return 0;
+    if (foldSum(nativeSum(view, tcp, rest) + nativePseudoSum(view, at, rest)) !== 0xffff) return 0;
     return headers;
   }
 
@@ -209,8 +209,8 @@ export class OffloadJoin implements PacketSink {
     const total = this.#headers + this.#payload;
     view.setUint16(FIRST + IP_TOTAL_LENGTH, total);
     view.setUint16(FIRST + IP_CHECKSUM, 0);
-    view.setUint16(FIRST + IP_CHECKSUM, ~sum16(view, FIRST, IP_HEADER_LEN), true);
-    const pseudo = pseudoSum4(view, FIRST, total - IP_HEADER_LEN);
+    view.setUint16(FIRST + IP_CHECKSUM, ~nativeSum(view, FIRST, IP_HEADER_LEN), true);
+    const pseudo = nativePseudoSum(view, FIRST, total - IP_HEADER_LEN);
     view.setUint16(FIRST + IP_HEADER_LEN + TCP_CHECKSUM, pseudo, true);
     this.#writeHeader(VNET_NEEDS_CHECKSUM, VNET_GSO_TCPV4, this.#headers, this.#segment);
   }

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { fold, pseudoSum4, sum16 } from "./checksum.ts";
+import { foldSum, nativePseudoSum, nativeSum } from "../wire/checksum.ts";
 import type { PacketSink } from "./sink.ts";
 import {
   VNET,
@@ -78,7 +78,7 @@ export class OffloadSplit {
     const start = this.#view.getUint16(at + VNET.checksumStart, true);
     const field = start + this.#view.getUint16(at + VNET.checksumOffset, true);
     if (start > size || field + 2 > size) return false;
-    const sum = ~sum16(this.#view, ip + start, size - start) & 0xffff;
+    const sum = ~nativeSum(this.#view, ip + start, size - start) & 0xffff;
     // RFC 768: a computed checksum of zero is sent as all ones. For TCP the two mean the same.
     this.#view.setUint16(ip + field, sum || 0xffff, true);
     return true;
@@ -144,13 +144,13 @@ export class OffloadSplit {
     out.setUint16(ip + IP_TOTAL_LENGTH, total);
     out.setUint16(ip + IP_ID, id);
     out.setUint16(ip + IP_CHECKSUM, 0);
-    out.setUint16(ip + IP_CHECKSUM, ~sum16(out, ip, ipLength), true);
+    out.setUint16(ip + IP_CHECKSUM, ~nativeSum(out, ip, ipLength), true);
     const tcp = ip + ipLength;
     const length = total - ipLength;
     out.setUint32(tcp + TCP_SEQ, seq);
     out.setUint8(tcp + TCP_FLAGS, flags);
     out.setUint16(tcp + TCP_CHECKSUM, 0);
-    const sum = fold(sum16(out, tcp, length) + pseudoSum4(out, ip, length));
+    const sum = foldSum(nativeSum(out, tcp, length) + nativePseudoSum(out, ip, length));
     out.setUint16(tcp + TCP_CHECKSUM, ~sum, true);
   }
 }

@@ -5,6 +5,8 @@ import { readU16, writeU16, writeU32 } from "./bytes.ts";
 import {
   checksum,
   foldSum,
+  nativePseudoSum,
+  nativeSum,
   onesSum,
   pseudoHeaderSum,
   updateChecksum,
@@ -102,4 +104,13 @@ Deno.test("foldSum() folds every carry", () => {
   assert.equal(foldSum(0xffffffff), 0xffff);
   assert.equal(foldSum(0x1ffff), 1);
   assert.equal(foldSum(0xffff), 0xffff);
+});
+
+Deno.test("nativeSum() and nativePseudoSum() are the same sums in the order of the machine", () => {
+  const swap = (value: number): number => ((value & 0xff) << 8) | (value >>> 8);
+  const packet = captured("tcpReset").slice(14);
+  const view = new DataView(packet.buffer);
+  assert.equal(swap(nativeSum(view, 1, 30)), onesSum(packet, 1, 30));
+  const pseudo = foldSum(pseudoHeaderSum(0xc0a86401, 0xc0a86402, 6, 0x123));
+  assert.equal(swap(nativePseudoSum(view, 0, 0x123)), pseudo);
 });

@@ -181,16 +181,17 @@ testIf(missing, "Ctrl-C and kill -9 while a guest boots leave nothing", async (t
     });
   const qemu = async (): Promise<string[]> =>
     (await lender.processes()).filter((line) => line.includes("qemu-system"));
-  const stage = async (name: string): Promise<void> => {
-    await until(async () => (await lender.logs()).includes(`"stage":"${name}"`), {
-      timeoutMs: 60_000,
-      what: `stage ${name}`,
-    });
+  /** Waits until the lender has seen a stage of the VM of this name. */
+  const reached = async (name: string, stage: string): Promise<void> => {
+    await until(async () => {
+      const log = await lender.run(["vm", "logs", name]);
+      return log.stdout.includes(`stage=${stage}`);
+    }, { timeoutMs: 60_000, what: `${name} to reach ${stage}` });
   };
 
   await t.step("Ctrl-C of vm request", async () => {
     const child = request("one");
-    await stage("kernel");
+    await reached("one", "kernel");
     child.kill("SIGINT");
     assert.notEqual((await child.status).code, 0);
     await until(async () => (await qemu()).length === 0, {
@@ -203,7 +204,7 @@ testIf(missing, "Ctrl-C and kill -9 while a guest boots leave nothing", async (t
 
   await t.step("kill -9 of the lender's daemon is cleaned up by its next start", async () => {
     const child = request("two");
-    await until(async () => (await qemu()).length === 1, { timeoutMs: 60_000, what: "QEMU" });
+    await reached("two", "kernel");
     await lender.stopDaemon("SIGKILL");
     assert.equal((await qemu()).length, 1, "QEMU outlives its daemon: the next start must find it");
     await lender.startDaemon();
@@ -216,7 +217,7 @@ testIf(missing, "Ctrl-C and kill -9 while a guest boots leave nothing", async (t
 
   await t.step("Ctrl-C of the lender's daemon ends its guests and tells the borrower", async () => {
     const child = request("three");
-    await until(async () => (await qemu()).length === 1, { timeoutMs: 60_000, what: "QEMU" });
+    await reached("three", "kernel");
     assert.equal(await lender.stopDaemon("SIGINT"), 0);
     assert.deepEqual(await qemu(), []);
     assert.deepEqual(await lender.vmFolders(), []);

@@ -4,6 +4,7 @@ import { runChecked } from "../../lib/core/process.ts";
 import { ImageStore } from "../../vm/image_store.ts";
 import { LENDER, shareLink, type TwoMachines, twoMachines } from "../support/two_machines.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
+import { binWith } from "../support/bin.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 
 const missing = netlabMissing ?? commandMissing("qemu-system-x86_64", "qemu-img");
@@ -22,22 +23,13 @@ testIf(missing, "a lender without QEMU says so, and how to get it", async () => 
   await using world = await twoMachines();
   await world.lender.shareImages();
   await shareLink(world);
-  // A PATH on which there is everything but QEMU.
-  const bin = await Deno.makeTempDir();
-  try {
-    for (const name of ["qemu-img", "ip", "ssh"]) {
-      const { stdout } = await runChecked("which", [name]);
-      await Deno.symlink(stdout.trim(), join(bin, name));
-    }
-    await world.lender.startDaemonWith({ PATH: bin });
-    const result = await world.borrower.run(REQUEST);
-    assert.notEqual(result.code, 0);
-    assert.match(result.stderr, /qemu/i);
-    assert.match(result.stderr, /Next: .*(apt|brew|check-deps)/);
-    await assertNothingLeft(world);
-  } finally {
-    await Deno.remove(bin, { recursive: true });
-  }
+  await using bin = await binWith("qemu-img", "ip", "ssh");
+  await world.lender.startDaemonWith({ PATH: bin.path });
+  const result = await world.borrower.run(REQUEST);
+  assert.notEqual(result.code, 0);
+  assert.match(result.stderr, /qemu/i);
+  assert.match(result.stderr, /Next: .*(apt|brew|check-deps)/);
+  await assertNothingLeft(world);
 });
 
 testIf(missing, "a lender whose disk is full refuses, and nothing is left", async () => {

@@ -31,7 +31,7 @@ export interface GuestKeys {
 }
 
 /** The VM for `lease`. */
-export function guestSpec(lease: Lease, image: BaseImage, keys: GuestKeys): VmSpec {
+export function vmForLease(lease: Lease, image: BaseImage, keys: GuestKeys): VmSpec {
   const { id, request, accepted } = lease;
   const mac = guestMac(id);
   return {
