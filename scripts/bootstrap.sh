@@ -39,6 +39,7 @@ genisoimage genisoimage
 iperf3 iperf3
 tcpdump tcpdump
 syslinux syslinux
+syslinux syslinux-common
 mcopy mtools
 sfdisk fdisk
 busybox busybox-static
