@@ -21,6 +21,7 @@ export { type Paths, pathsOf } from "./lib/core/paths.ts";
 export { Node, type NodeOptions, type NodeStatus } from "./lib/node/node.ts";
 export { servePlane } from "./net/plane/worker.ts";
 export { FilteredNat, type FilteredNatOptions } from "./net/filter/filtered_nat.ts";
+export { FILTER_MODES, type FilterStrategy, strategyOf } from "./net/filter/strategy.ts";
 export { guestLink } from "./net/filter/guest_link.ts";
 export { REASONS, VERDICT } from "./net/filter/verdict.ts";
 export { Device, type DeviceOptions } from "./net/wireguard/device.ts";

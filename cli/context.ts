@@ -10,6 +10,7 @@ import { EXIT, OmertaError } from "../lib/core/errors.ts";
 import { exists, readTextIfThere } from "../lib/core/files.ts";
 import { type Paths, pathsOf } from "../lib/core/paths.ts";
 import { selfCommand } from "../lib/core/version.ts";
+import { daemonPid } from "../lib/node/daemon_lock.ts";
 import { note } from "./output.ts";
 
 /** How long a daemon may take to answer after its start, in ms. */
@@ -65,7 +66,24 @@ export async function anyDaemon(context: Context, autostart: boolean): Promise<A
   note(
     "No daemon runs: starting one that borrows and does not lend ('omerta daemon stop' ends it)",
   );
-  return await startDaemon(context, ["--no-lend", "--port", "0"]);
+  try {
+    return await startDaemon(context, ["--no-lend", "--port", "0"]);
+  } catch (error) {
+    // Another command may have started one at the same moment.
+    return await otherDaemon(context) ?? Promise.reject(error);
+  }
+}
+
+/** A client of the daemon that another process has started, when there is such. */
+async function otherDaemon(context: Context): Promise<ApiClient | undefined> {
+  const client = new ApiClient(context.paths.socket);
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < deadline && await daemonPid(context.paths) !== undefined) {
+    if (await client.isUp()) return client;
+    await pause(POLL_MS);
+  }
+  client[Symbol.dispose]();
+  return undefined;
 }
 
 /**

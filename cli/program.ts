@@ -11,11 +11,16 @@ import { EXIT, type ExitCode, messageOf, OmertaError } from "../lib/core/errors.
 import { formOf, VERSION } from "../lib/core/version.ts";
 import { checkDepsCommand } from "./commands/check_deps.ts";
 import { daemonCommand, daemonVerbs } from "./commands/daemon.ts";
+import { executeCommand } from "./commands/execute.ts";
 import { imageCommand } from "./commands/image.ts";
 import { initCommand } from "./commands/init.ts";
+import { jobCommand } from "./commands/job.ts";
 import { keyCommand } from "./commands/key.ts";
+import { lendCommand } from "./commands/lend.ts";
+import { runCommand } from "./commands/run.ts";
 import { sshCommand } from "./commands/ssh.ts";
 import { statusCommand } from "./commands/status.ts";
+import { submitCommand } from "./commands/submit.ts";
 import { vmCommand } from "./commands/vm.ts";
 import { contextOf } from "./context.ts";
 import { exitCode } from "./exit_code.ts";
@@ -54,8 +59,13 @@ export function buildProgram(module: URL): CommandUnknownOpts {
     .addCommand(statusCommand(context))
     .addCommand(checkDepsCommand(context))
     .addCommand(keyCommand(context))
+    .addCommand(lendCommand(context))
     .addCommand(vmCommand(context))
     .addCommand(sshCommand(context))
+    .addCommand(runCommand(context))
+    .addCommand(executeCommand(context))
+    .addCommand(submitCommand(context))
+    .addCommand(jobCommand(context))
     .addCommand(imageCommand(context));
   return inherited(program);
 }

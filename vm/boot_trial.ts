@@ -16,7 +16,7 @@ import { run } from "../lib/core/process.ts";
 import { generateSshKey, type SshKeyPair } from "../lib/core/ssh_key.ts";
 import { delay } from "./_wait.ts";
 import type { Accelerator } from "./accelerator.ts";
-import type { BaseImage } from "./image.ts";
+import type { BaseImage } from "./image/image.ts";
 import type { Vm, VmManager, VmSpec } from "./manager.ts";
 import { USER_MAC } from "./qemu_command.ts";
 import { programMissing } from "./requirements.ts";

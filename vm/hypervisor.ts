@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import type { VmId } from "../lib/core/ids.ts";
 import type { Accelerator, Arch } from "./accelerator.ts";
-import type { BaseImage } from "./image.ts";
+import type { BaseImage } from "./image/image.ts";
 import type { VmNetwork } from "./qemu_command.ts";
 
 /** The files of one VM; all of them go when it goes. */

@@ -21,8 +21,8 @@ import {
   hostFacts,
   rememberBrokenKvm,
 } from "./accelerator.ts";
-import { seedIso } from "./cloud_init.ts";
-import type { SeedOptions } from "./seed_options.ts";
+import { seedIso } from "./seed/cloud_init.ts";
+import type { SeedOptions } from "./seed/seed_options.ts";
 import { type Hypervisor, type Machine, type MachineSpec, vmPaths } from "./hypervisor.ts";
 import { Qemu } from "./qemu.ts";
 import { checkSocketPath } from "./qemu_command.ts";

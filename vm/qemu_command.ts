@@ -19,7 +19,7 @@
 
 import { OmertaError } from "../lib/core/errors.ts";
 import type { Accelerator, Arch } from "./accelerator.ts";
-import type { ImageBoot } from "./image.ts";
+import type { ImageBoot } from "./image/image.ts";
 
 /** Longest path of a unix socket, in bytes: `sun_path` holds 108 with its final zero, 104 on macOS. */
 export const MAX_SOCKET_PATH = Deno.build.os === "darwin" ? 103 : 107;

@@ -29,7 +29,7 @@ import { delay, settledWithin } from "./_wait.ts";
 import type { Accelerator, Arch } from "./accelerator.ts";
 import { BYTES_PER_SECOND, LOG_BYTES } from "./console.ts";
 import type { Hypervisor, Machine, MachineHooks, MachineSpec, VmPaths } from "./hypervisor.ts";
-import type { ImageBoot } from "./image.ts";
+import type { ImageBoot } from "./image/image.ts";
 import { checkSocketPath, type VmNetwork } from "./qemu_command.ts";
 import { programMissing } from "./requirements.ts";
 import { vfkitArguments, type VfkitDevice } from "./vfkit_command.ts";

@@ -9,7 +9,7 @@
  */
 
 import { EXIT, OmertaError } from "../lib/core/errors.ts";
-import type { ImageBoot } from "./image.ts";
+import type { ImageBoot } from "./image/image.ts";
 
 /** One `--device`. Paths are absolute. */
 export type VfkitDevice =

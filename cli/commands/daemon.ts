@@ -129,7 +129,14 @@ async function runDaemon(context: Context, options: RunOptions): Promise<void> {
       onFailed: (error) => ended.reject(error),
     });
     if (signal.aborted) return;
-    await using _api = await serveApi(createApp(node, () => ended.resolve()), paths.socket);
+    const ending = new AbortController();
+    const app = createApp(node, () => ended.resolve(), ending.signal);
+    await using _api = await serveApi(app, paths.socket);
+    // Before the API, which waits for the requests that it is answering.
+    using ends = new DisposableStack();
+    ends.defer(() =>
+      ending.abort(new OmertaError("stopped", "Cannot finish the request: this node stops"))
+    );
     log.info("Started, UDP port {port}", { port: node.port });
     if (!options.background) await printWelcome(node, config.localKey);
     await ended.promise;
@@ -144,13 +151,14 @@ async function printWelcome(node: Node, localKey: string): Promise<void> {
   print(lending ? "Mesh provider daemon started" : "Daemon started");
   print(`  address  ${host}:${node.port} (UDP)`);
   if (lending) {
-    const { capacity } = lending;
+    const { capacity, rules } = lending;
     print(`  link     ${formatLink({ key: Uint8Array.fromHex(localKey), host, port: node.port })}`);
     print(
       `  lends    ${capacity.cpus} processors, ${capacity.memoryMiB} MiB of memory, ` +
         `${capacity.diskGiB} GiB of disk, ${capacity.vms} VMs at a time, by ${lending.accelerator}` +
         (lending.dryRun ? " (dry run: no VM is started)" : ""),
     );
+    if (rules.length > 0) print(`  rules    ${rules.join(", ")}`);
     print("Whoever has the link can borrow VMs from this node: treat it as a password");
   }
   print("Ctrl-C ends it");

@@ -5,12 +5,12 @@
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
-import type { BaseImage } from "../../vm/image.ts";
-import { buildImage, DEFAULT_IMAGE_NAME, type ImageProgress } from "../../vm/image_build.ts";
-import { importImage } from "../../vm/image_import.ts";
-import { pullImage } from "../../vm/image_pull.ts";
-import { ImageStore } from "../../vm/image_store.ts";
-import { vmsUsing } from "../../vm/image_use.ts";
+import type { BaseImage } from "../../vm/image/image.ts";
+import { buildImage, DEFAULT_IMAGE_NAME, type ImageProgress } from "../../vm/image/build.ts";
+import { importImage } from "../../vm/image/import.ts";
+import { pullImage } from "../../vm/image/pull.ts";
+import { ImageStore } from "../../vm/image/store.ts";
+import { vmsUsing } from "../../vm/image/use.ts";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { type Context, interruptible } from "../context.ts";
 import {

@@ -49,11 +49,12 @@ export function printStatus(status: StatusView): void {
       `  lends    ${lending.vms.length} of ${lending.maxVms} VMs, ${used} of ${lending.memoryMiB} ` +
         `MiB of memory, by ${lending.accelerator}${lending.dryRun ? " (dry run)" : ""}`,
     );
+    if (lending.rules.length > 0) print(`  rules    ${lending.rules.join(", ")}`);
     for (const vm of lending.vms) {
       const cable = status.cables.find(({ id }) => id === vm.id);
       const refused = Object.values(cable?.refused ?? {}).reduce((a, b) => a + b, 0);
       print(
-        `    ${vm.name} (${vm.id}) to ${vm.borrower} at ${vm.endpoint}: ${vm.stage}, ` +
+        `    ${vm.name} (${vm.id}) to ${vm.borrower} at ${vm.endpoint}: ${vm.stage}, mode ${vm.mode}, ` +
           `${formatAge(now - vm.since)}, ${formatBytes(cable?.fromGuest ?? 0)} out, ` +
           `${formatBytes(cable?.toGuest ?? 0)} in, ${refused} frames refused`,
       );
@@ -63,7 +64,8 @@ export function printStatus(status: StatusView): void {
   for (const vm of status.borrowed) {
     print(
       `    ${vm.name} (${vm.id}) from ${vm.host}: ${vm.address}, ` +
-        `${vm.readyAt === undefined ? "starting" : "ready"}, ${formatAge(now - vm.since)}`,
+        `${vm.readyAt === undefined ? "starting" : "ready"}, mode ${vm.mode}, ` +
+        formatAge(now - vm.since),
     );
   }
 }

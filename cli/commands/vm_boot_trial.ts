@@ -8,7 +8,7 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { bootTest, type BootTestMode, type BootTestResult } from "../../vm/boot_trial.ts";
 import { chooseHypervisor } from "../../vm/choose_hypervisor.ts";
-import { ImageStore } from "../../vm/image_store.ts";
+import { ImageStore } from "../../vm/image/store.ts";
 import { VmManager } from "../../vm/manager.ts";
 import { type Context, interruptible } from "../context.ts";
 import { paint, print, printJson, StatusLine, warn } from "../output.ts";

@@ -24,12 +24,13 @@ export function vmListCommand(context: Context): CommandUnknownOpts {
       }
       const now = Date.now();
       printTable(
-        ["name", "id", "address", "lender", "state", "age"],
+        ["name", "id", "address", "lender", "mode", "state", "age"],
         borrowed.map((vm) => [
           vm.name,
           vm.id,
           vm.address,
           vm.host,
+          vm.mode,
           vm.dryRun ? "dry run" : vm.readyAt === undefined ? "starting" : "ready",
           formatAge(now - vm.since),
         ]),
@@ -39,12 +40,13 @@ export function vmListCommand(context: Context): CommandUnknownOpts {
       print();
       print("Lent to others:");
       printTable(
-        ["name", "id", "borrower", "from", "stage", "memory", "age"],
+        ["name", "id", "borrower", "from", "mode", "stage", "memory", "age"],
         lent.map((vm) => [
           vm.name,
           vm.id,
           vm.borrower,
           vm.endpoint,
+          vm.mode,
           vm.dryRun ? "dry run" : vm.stage,
           `${vm.memoryMiB} MiB`,
           formatAge(now - vm.since),
@@ -67,8 +69,10 @@ async function read(context: Context): Promise<
   }
   await loadConfig(context.paths);
   const leases = await LeaseStore.load(context.paths.leases);
-  const borrowed = leases.list().map(({ id, name, host, address, since, readyAt, dryRun }) => ({
-    ...{ id, name, host, address, since, dryRun },
+  const borrowed = leases.list().map((
+    { id, name, host, address, since, readyAt, mode, dryRun },
+  ) => ({
+    ...{ id, name, host, address, since, mode, dryRun },
     ...(readyAt === undefined ? {} : { readyAt }),
   }));
   return { borrowed, lent: [] };

@@ -5,7 +5,8 @@
  * ```
  * GET    /v1/status
  * GET    /v1/vms/:name             a borrowed VM, by name or prefix of its id
- * POST   /v1/vms                   borrow one; a JSON line for each step, the last is done or error
+ * POST   /v1/vms                   borrow one; a JSON line for each step, the last is done or error.
+ *                                  "hold": gives it back when the client goes away
  * DELETE /v1/vms/:name             give it back
  * GET    /v1/lent/:name/console    ?lines=N
  * POST   /v1/stop                  end the daemon
@@ -34,8 +35,13 @@ const NOT_REFUSED: ReadonlySet<string> = new Set(["forwarded", "answered", "anno
 /** Most console lines in one answer. */
 const MAX_CONSOLE_LINES = 1000;
 
-/** The API of `node`; `stop` ends the daemon after the answer is out. */
-export function createApp(node: Node, stop: () => void): Hono {
+/**
+ * The API of `node`.
+ *
+ * @param stop Ends the daemon after the answer is out.
+ * @param ending Aborts when the daemon ends: gives up what is being asked for or held.
+ */
+export function createApp(node: Node, stop: () => void, ending: AbortSignal): Hono {
   const app = new Hono();
   app.onError((error, c) => c.json(toApiError(error), statusOf(error)));
   app.notFound((c) =>
@@ -57,7 +63,7 @@ export function createApp(node: Node, stop: () => void): Hono {
       );
     }
     await node.reload();
-    return requestStream(c, node, body.data);
+    return requestStream(c, node, body.data, ending);
   });
 
   app.delete("/v1/vms/:name", async (c) => {
@@ -79,21 +85,28 @@ export function createApp(node: Node, stop: () => void): Hono {
 }
 
 /** Borrows a VM and tells each step; a client that goes away gives the request up. */
-function requestStream(c: Context, node: Node, body: RequestBody): Response {
+function requestStream(
+  c: Context,
+  node: Node,
+  body: RequestBody,
+  ending: AbortSignal,
+): Response {
   c.header("Content-Type", "application/x-ndjson");
   return stream(c, async (out) => {
     const gone = new AbortController();
     out.onAbort(() =>
       gone.abort(new OmertaError("given-up", `Cannot borrow VM "${body.name}": it was given up`))
     );
+    const signal = AbortSignal.any([gone.signal, ending]);
     // Lines leave in the order in which they were written.
     let written: Promise<unknown> = Promise.resolve();
     const tell = (event: RequestEvent): void => {
       written = written.then(() => out.writeln(JSON.stringify(event)));
     };
     try {
-      const vm = await node.borrower.request(body, tell, gone.signal);
+      const vm = await node.borrower.request(body, tell, signal);
       tell({ kind: "done", vm: vmView(vm) });
+      if (body.hold) tell({ kind: "gone", reason: await node.borrower.hold(vm, signal) });
     } catch (error) {
       tell({ kind: "error", error: toApiError(error) });
     }
@@ -145,6 +158,7 @@ function statusView(status: NodeStatus): StatusView {
       memoryMiB: lending.capacity.memoryMiB,
       diskGiB: lending.capacity.diskGiB,
       maxVms: lending.capacity.vms,
+      rules: [...lending.rules],
       accelerator: lending.accelerator,
       dryRun: lending.dryRun,
       vms: lending.vms.map(lentView),
@@ -162,6 +176,7 @@ function statusView(status: NodeStatus): StatusView {
       id: guest.id,
       fromGuest: guest.bytesToUplink,
       toGuest: guest.bytesToGuest,
+      unjudged: guest.unjudged,
       refused: refusals(guest.fromGuest),
     })),
   };
@@ -182,6 +197,7 @@ function vmView(vm: BorrowedVm): VmView {
     address: vm.address,
     since: vm.since,
     ...(vm.readyAt === undefined ? {} : { readyAt: vm.readyAt }),
+    mode: vm.mode,
     dryRun: vm.dryRun,
   };
 }
@@ -198,6 +214,7 @@ function lentView(vm: LentVm): LentView {
     diskGiB: vm.diskGiB,
     since: vm.since,
     ...(vm.expires === undefined ? {} : { expires: vm.expires }),
+    mode: vm.mode,
     dryRun: vm.dryRun,
   };
 }

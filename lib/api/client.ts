@@ -28,6 +28,44 @@ function vmPath(nameOrId: string): string {
   });
 }
 
+/** How {@link ApiClient.withVm} borrows. */
+export interface VmUse {
+  /** Called for each step. */
+  readonly onEvent: (event: RequestEvent) => void;
+  /** Called when the VM was given back, with the error when its lender could not be told. */
+  readonly onReleased: (error?: unknown) => void;
+  /** Gives the VM up. */
+  readonly signal: AbortSignal;
+}
+
+/** What {@link ApiClient.withVm} borrows for; the signal aborts also when the VM is lost. */
+export type VmWork<T> = (vm: VmView, signal: AbortSignal) => Promise<T>;
+
+/** Takes steps until the VM is ready. */
+async function untilDone(
+  steps: AsyncGenerator<RequestEvent, undefined>,
+  onEvent: (event: RequestEvent) => void,
+): Promise<VmView> {
+  while (true) {
+    const { value: event } = await steps.next();
+    if (event?.kind === "done") return event.vm;
+    if (event?.kind === "error") throw fromApiError(event.error);
+    if (event === undefined) {
+      throw new OmertaError("daemon-gone", "Cannot finish the request: the daemon has ended", {
+        next: "See logs/omerta.log in OMERTA_HOME",
+      });
+    }
+    onEvent(event);
+  }
+}
+
+function lostError(vm: VmView, reason: string): OmertaError {
+  return new OmertaError("vm-lost", `Cannot go on with VM "${vm.name}": ${reason}`, {
+    exit: EXIT.refused,
+    next: "See 'omerta vm list' and 'omerta vm logs'",
+  });
+}
+
 /** Talks to the daemon of one home. */
 export class ApiClient implements Disposable {
   readonly #client: Deno.HttpClient;
@@ -81,6 +119,48 @@ export class ApiClient implements Disposable {
   }
 
   /**
+   * Borrows a VM for as long as `work` takes. However this ends, the VM is given back: by this, or
+   * by the daemon, which does it when this process dies. Only a daemon that is killed leaves it
+   * borrowed: `vm-lost` then says where to look.
+   *
+   * @param use.onEvent Called for each step.
+   * @param use.onReleased Called when it was given back, with the error when the lender was not told.
+   * @param use.signal Gives it up.
+   * @param work Gets the VM, and a signal that aborts also when the VM is lost.
+   * @throws {OmertaError} The daemon's or the lender's, `vm-lost`, or whatever `work` throws.
+   */
+  async withVm<T>(body: RequestBody, use: VmUse, work: VmWork<T>): Promise<T> {
+    const connection = new AbortController();
+    const steps = this.#steps({ ...body, wait: true, hold: true }, connection.signal);
+    const giveUp = (): void => connection.abort(use.signal.reason);
+    use.signal.throwIfAborted();
+    use.signal.addEventListener("abort", giveUp, { once: true });
+    let vm: VmView;
+    try {
+      vm = await untilDone(steps, use.onEvent);
+    } catch (error) {
+      connection.abort();
+      throw error;
+    } finally {
+      use.signal.removeEventListener("abort", giveUp);
+    }
+    const lost = new AbortController();
+    const watched = steps.next().then(
+      ({ value }) => value?.kind === "gone" ? value.reason : "the daemon has ended",
+      () => "the daemon has ended",
+    ).then((reason) => lost.abort(lostError(vm, reason)));
+    try {
+      return await work(vm, AbortSignal.any([use.signal, lost.signal]));
+    } finally {
+      if (!lost.signal.aborted) {
+        await this.release(vm.id).then(() => use.onReleased(), (error) => use.onReleased(error));
+      }
+      connection.abort();
+      await watched;
+    }
+  }
+
+  /**
    * Borrows a VM.
    *
    * @param onEvent Called for each step.
@@ -92,19 +172,21 @@ export class ApiClient implements Disposable {
     onEvent: (event: RequestEvent) => void,
     signal: AbortSignal,
   ): Promise<VmView> {
+    const steps = this.#steps(body, signal);
+    try {
+      return await untilDone(steps, onEvent);
+    } finally {
+      await steps.return(undefined);
+    }
+  }
+
+  /** What the daemon tells about a request. */
+  async *#steps(body: RequestBody, signal: AbortSignal): AsyncGenerator<RequestEvent, undefined> {
     const response = await this.#fetch("POST", "/v1/vms", body, signal);
     const lines = response.body
       ?.pipeThrough(new TextDecoderStream())
       .pipeThrough(new TextLineStream());
-    for await (const line of lines ?? []) {
-      const event = RequestEvent.parse(JSON.parse(line));
-      if (event.kind === "done") return event.vm;
-      if (event.kind === "error") throw fromApiError(event.error);
-      onEvent(event);
-    }
-    throw new OmertaError("daemon-gone", "Cannot finish the request: the daemon has ended", {
-      next: "See logs/omerta.log in OMERTA_HOME",
-    });
+    for await (const line of lines ?? []) yield RequestEvent.parse(JSON.parse(line));
   }
 
   async #json<T>(schema: z.ZodType<T>, method: string, path: string): Promise<T> {

@@ -7,7 +7,7 @@
 
 import { z } from "zod";
 import { EXIT, type ExitCode, OmertaError } from "../core/errors.ts";
-import { VmName } from "../node/messages.ts";
+import { VmMode, VmName } from "../node/messages.ts";
 
 /** Body of `POST /v1/vms`. */
 export const RequestBody = z.strictObject({
@@ -27,10 +27,14 @@ export const RequestBody = z.strictObject({
   ttlSeconds: z.int().min(60).max(31_536_000).optional(),
   /** Time from the request to ready, in ms. */
   timeoutMs: z.int().min(1000).max(86_400_000).optional(),
+  /** How closely the lender looks at its network; the strictest when absent. */
+  mode: VmMode.optional(),
   /** Whether to wait until it is ready. */
   wait: z.boolean(),
   /** Go the whole way, but start nothing. */
   dryRun: z.boolean(),
+  /** Whether the VM is given back when the client goes away; the answer goes on until then. */
+  hold: z.boolean().optional(),
 });
 /** Body of `POST /v1/vms`. */
 export type RequestBody = z.infer<typeof RequestBody>;
@@ -97,6 +101,8 @@ export const VmView = z.object({
   since: z.number(),
   /** When it was ready: ms since 1970; absent while it starts. */
   readyAt: z.number().optional(),
+  /** How closely its lender looks at its network. */
+  mode: VmMode,
   /** Whether nothing was started for it. */
   dryRun: z.boolean(),
 });
@@ -110,6 +116,7 @@ export const RequestEvent = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("stage"), stage: z.string(), atMs: z.number() }),
   z.object({ kind: z.literal("done"), vm: VmView }),
   z.object({ kind: z.literal("error"), error: ApiError }),
+  z.object({ kind: z.literal("gone"), reason: z.string() }),
 ]);
 /** One line of the answer to `POST /v1/vms`. */
 export type RequestEvent = z.infer<typeof RequestEvent>;
@@ -136,6 +143,8 @@ export const LentView = z.object({
   since: z.number(),
   /** When it ends by itself: ms since 1970. */
   expires: z.number().optional(),
+  /** How closely its network is looked at. */
+  mode: VmMode,
   /** Whether nothing was started. */
   dryRun: z.boolean(),
 });
@@ -166,6 +175,8 @@ export const StatusView = z.object({
     diskGiB: z.number(),
     /** VMs at a time. */
     maxVms: z.number(),
+    /** The rules beyond that, in words. */
+    rules: z.array(z.string()),
     /** What runs VMs here. */
     accelerator: z.string(),
     /** Whether no VM is started. */
@@ -198,6 +209,8 @@ export const StatusView = z.object({
     fromGuest: z.number(),
     /** Bytes of tunnel to the guest. */
     toGuest: z.number(),
+    /** Frames forwarded without being judged; none in mode filtered. */
+    unjudged: z.number(),
     /** Frames refused, by reason. */
     refused: z.record(z.string(), z.number()),
   })),

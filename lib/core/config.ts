@@ -14,12 +14,29 @@ import { writeFileAtomic } from "./files.ts";
 import { DEFAULT_PORT } from "./link.ts";
 import { generateIdentity, Identity, KEY_LEN } from "./identity.ts";
 import type { Paths } from "./paths.ts";
+import { parseTimeRange } from "./quiet_hours.ts";
 
 const KeyHex = z.string().regex(/^[0-9a-f]{64}$/, "want 64 characters of 0-9 and a-f");
 const Port = z.int().min(1).max(65535);
 
 /** Lenders whose link was imported, at the most. The oldest must be removed by hand beyond that. */
 const MAX_LENDERS = 32;
+
+/** Entries of a list of the lender's, at the most. */
+const MAX_LIST = 256;
+
+/** A peer id, or so many of its first characters that few share them. */
+const PeerPrefix = z.string().regex(
+  /^[0-9a-f]{8,16}$/,
+  "want a peer id, or at least its first 8 characters, of 0-9 and a-f",
+);
+const QuietHours = z.string().refine(
+  (text) => parseTimeRange(text) !== undefined,
+  "want HH:MM-HH:MM, or with days as in 'sat,sun 22:00-07:00'",
+);
+
+/** The same as in net/filter/strategy.ts, which says what each means. */
+const Mode = z.enum(["filtered", "conntrack", "sampled"]);
 
 const ConfigSchema = z.strictObject({
   /** Version of this file's form. */
@@ -47,6 +64,38 @@ const ConfigSchema = z.strictObject({
     diskGiB: z.int().min(1).default(100),
     /** VMs at a time. */
     vms: z.int().min(1).max(256).default(8),
+    /** Peers that may borrow, and no others; everybody with the link when there are none. */
+    allow: z.array(PeerPrefix).max(MAX_LIST).default([]),
+    /** Peers that may not borrow, also when they are allowed. */
+    deny: z.array(PeerPrefix).max(MAX_LIST).default([]),
+    /** The most that one VM gets. */
+    perVm: z.strictObject({
+      /** Processors. */
+      cpus: z.int().min(1).max(1024).optional(),
+      /** Memory in MiB. */
+      memoryMiB: z.int().min(256).optional(),
+      /** Disk in GiB. */
+      diskGiB: z.int().min(1).optional(),
+      /** Its time, in seconds; a request must name one that is not longer. */
+      ttlSeconds: z.int().min(60).max(31_536_000).optional(),
+      /** Whether a request must name a time, however long. */
+      ttlRequired: z.boolean().default(false),
+    }).prefault({}),
+    /** VMs that one peer has at a time; the default is as many as there are. */
+    perBorrower: z.int().min(1).max(256).optional(),
+    /** When no VM is accepted, in local time; VMs that run then go on. */
+    quiet: z.array(QuietHours).max(16).default([]),
+    /** What this host keeps for itself, whatever is lent. */
+    reserve: z.strictObject({
+      /** Processors. */
+      cpus: z.int().min(0).max(1024).default(0),
+      /** Memory in MiB, of what is available at the time of a request. */
+      memoryMiB: z.int().min(0).default(0),
+    }).prefault({}),
+    /** Modes of the network that a VM may be asked for with. */
+    modes: z.array(Mode).min(1).max(Mode.options.length).default([...Mode.options]),
+    /** Share of the frames that mode `sampled` judges. */
+    sampleRate: z.number().gt(0).max(1).default(0.01),
   }).prefault({}),
   /** Lenders whose link was imported. */
   lenders: z.array(z.strictObject({
@@ -61,6 +110,9 @@ const ConfigSchema = z.strictObject({
 
 /** The configuration of a node. Keys are hex. */
 export type Config = z.infer<typeof ConfigSchema>;
+
+/** What a node lends, to whom and when. */
+export type LendRules = Config["lend"];
 
 /** A lender whose link was imported. */
 export type KnownLender = Config["lenders"][number];
@@ -142,6 +194,25 @@ export function withLender(config: Config, lender: KnownLender): Config {
     );
   }
   return { ...config, lenders: [...others, lender] };
+}
+
+/**
+ * `config` with changes to what is lent. What is undefined is as it was at first.
+ *
+ * @param what What is changed, for the error: "vm-memory to '12'".
+ * @throws {OmertaError} `bad-option`, when the file would not be accepted with them.
+ */
+export function withLend(
+  config: Config,
+  what: string,
+  changes: Readonly<Partial<Record<keyof LendRules, unknown>>>,
+): Config {
+  const result = ConfigSchema.shape.lend.safeParse({ ...config.lend, ...changes });
+  if (result.success) return { ...config, lend: result.data };
+  throw new OmertaError("bad-option", `Cannot set ${what}: ${result.error.issues[0]?.message}`, {
+    exit: EXIT.usage,
+    next: "See 'omerta lend show'",
+  });
 }
 
 function exposed(path: string, mode: number): OmertaError {

@@ -10,6 +10,7 @@
  * leases.json            VMs borrowed
  * images/                base images, content-addressed
  * vms/<vm id>/           one lent VM: disk, seed, console, sockets
+ * jobs/<job id>/         one job in the background: what it is, what it printed
  * logs/                  omerta.log, events.jsonl
  * ```
  *
@@ -41,6 +42,8 @@ export interface Paths {
   readonly images: string;
   /** One folder for each VM that runs here. */
   readonly vms: string;
+  /** One folder for each job that runs or ran in the background. */
+  readonly jobs: string;
   /** Log files. */
   readonly logs: string;
 }
@@ -59,6 +62,7 @@ export function pathsOf(home?: string): Paths {
     leases: join(root, "leases.json"),
     images: join(root, "images"),
     vms: join(root, "vms"),
+    jobs: join(root, "jobs"),
     logs: join(root, "logs"),
   };
 }

@@ -16,6 +16,8 @@ import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
 import type { Identity } from "../core/identity.ts";
 import { type EventLog, logger } from "../core/log.ts";
 import type { Control } from "./control.ts";
+import { checkName, checkPromise, requestFor } from "./_request_checks.ts";
+import { HeldVms } from "./held_vms.ts";
 import type { KnownHosts } from "./known_hosts.ts";
 import { type BorrowedVm, type LeaseStore, wireguardKeyOf } from "./lease_store.ts";
 import { findLender, KeyRing, toEndpoint } from "./lender_address.ts";
@@ -26,11 +28,9 @@ import {
   MAX_HEARTBEAT_VMS,
   ShutdownNotice,
   type VmAccepted,
-  type VmRequest,
 } from "./messages.ts";
 import { awaitReady } from "./ready.ts";
 import type { RequestOptions, RequestProgress } from "./request.ts";
-import { hostOf } from "./tunnel_addresses.ts";
 
 /** Time from the request to ready when none is given: accelerated, translated; in ms. */
 const READY_TIMEOUT_MS = [180_000, 420_000] as const;
@@ -71,6 +71,9 @@ export class Borrower implements AsyncDisposable {
   readonly #handshakes = new Map<string, () => void>();
   /** Ends the request of a VM that comes up, by its id. */
   readonly #starting = new Map<string, AbortController>();
+  readonly #held = new HeldVms();
+  /** Settles when the requests that were begun have been answered. */
+  #asked: Promise<unknown> = Promise.resolve();
   readonly #keys = new KeyRing();
   readonly #stop = new AbortController();
   /** Requests that go on, each until it has succeeded or cleaned up. */
@@ -168,17 +171,8 @@ export class Borrower implements AsyncDisposable {
     progress: (event: RequestProgress) => void,
     signal: AbortSignal,
   ): Promise<{ readonly vm: BorrowedVm; readonly accelerator: VmAccepted["accelerator"] }> {
-    const { control, leases, now } = this.#o;
-    if (leases.list().some((vm) => vm.name === options.name)) {
-      throw new OmertaError(
-        "name-taken",
-        `Cannot borrow a VM named '${options.name}': there is one already`,
-        {
-          exit: EXIT.usage,
-          next: `Choose another --name, or run 'omerta vm release ${options.name}'`,
-        },
-      );
-    }
+    const { control, now } = this.#o;
+    checkName(options.name, this.list());
     if (!options.dryRun) await this.#o.openTun();
     const { host, endpoint, network } = await findLender(
       options.provider,
@@ -195,50 +189,48 @@ export class Borrower implements AsyncDisposable {
         next: "Start it with 'omerta daemon'",
       });
     }
+    const lender = new LenderClient(control, { endpoint, network, machine });
+    // One at a time: each request names the addresses that are taken by those before it.
+    const asking = this.#asked.then(() =>
+      this.#ask(options, lender, {
+        host,
+        endpoint: { address: endpoint.address, port: endpoint.port },
+        machine,
+        network: network.key.toHex(),
+      })
+    );
+    this.#asked = asking.catch(() => {});
+    const { vm, accelerator } = await asking;
+    progress({ kind: "accepted", id: vm.id, accelerator });
+    return { vm, accelerator };
+  }
+
+  /** Asks a lender for a VM and records what it has promised. */
+  async #ask(
+    options: RequestOptions,
+    lender: LenderClient,
+    where: Pick<BorrowedVm, "host" | "endpoint" | "machine" | "network">,
+  ): Promise<{ readonly vm: BorrowedVm; readonly accelerator: VmAccepted["accelerator"] }> {
+    const { leases, now } = this.#o;
+    checkName(options.name, this.list());
     const since = now();
-    const request: VmRequest = {
-      name: options.name,
-      cpus: options.cpus,
-      memoryMiB: options.memoryMiB,
-      diskGiB: options.diskGiB,
-      sshKey: this.#o.sshKey,
-      taken: leases.list().flatMap((vm) => hostOf(vm.address) ?? []).slice(-64),
-      dryRun: options.dryRun,
-      ...(options.image === undefined ? {} : { image: options.image }),
-      ...(options.ttlSeconds === undefined ? {} : { ttlSeconds: options.ttlSeconds }),
-    };
-    const accepted = await new LenderClient(control, { endpoint, network, machine })
-      .request(request);
+    const request = requestFor(options, this.#o.sshKey, this.list());
+    const accepted = await lender.request(request);
     const vm: BorrowedVm = {
       id: accepted.vmId,
       name: options.name,
-      host,
-      endpoint: { address: endpoint.address, port: endpoint.port },
-      machine,
-      network: network.key.toHex(),
+      ...where,
       address: accepted.address,
       wireguardKey: accepted.wireguardKey,
       hostKey: accepted.hostKey,
       since,
+      mode: request.mode,
       dryRun: accepted.dryRun,
     };
-    this.#checkPromise(vm);
+    checkPromise(vm, this.list());
     await leases.put(vm);
     this.#o.events.add({ event: "vm-borrowed", vm: vm.id, name: vm.name, host: vm.host });
-    progress({ kind: "accepted", id: vm.id, accelerator: accepted.accelerator });
     return { vm, accelerator: accepted.accelerator };
-  }
-
-  /** A lender chooses id and address, but not those of another VM. */
-  #checkPromise(vm: BorrowedVm): void {
-    const free = hostOf(vm.address) !== undefined &&
-      this.list().every(({ id, address }) => id !== vm.id && address !== vm.address);
-    if (free) return;
-    throw new OmertaError(
-      "bad-answer",
-      `Cannot use the VM that ${vm.host} lends: its id ${vm.id} or address ${vm.address} is taken`,
-      { exit: EXIT.failed, next: "Use the same version of omerta on both sides" },
-    );
   }
 
   /** Brings up the tunnel and waits for the shell; lets go of the VM when that fails. */
@@ -302,13 +294,31 @@ export class Borrower implements AsyncDisposable {
     return { vm, ended };
   }
 
+  /**
+   * Waits until a VM is not borrowed any more, and gives it back as soon as `signal` aborts.
+   *
+   * @returns Why it is not borrowed any more.
+   */
+  hold(vm: Pick<BorrowedVm, "id">, signal: AbortSignal): Promise<string> {
+    if (!this.#o.leases.get(vm.id)) return Promise.resolve("its lender has ended it");
+    const ends = AbortSignal.any([signal, this.#stop.signal]);
+    return this.#track(this.#held.hold(vm.id, ends, async () => {
+      try {
+        await this.release(vm.id);
+      } catch (error) {
+        log.warning("Cannot give {vm} back: {error}", { vm: vm.id, error: messageOf(error) });
+      }
+    }));
+  }
+
   /** Removes tunnel and lease, then tells the lender. @returns Whether it had the VM. */
   async #letGo(vm: BorrowedVm): Promise<boolean> {
-    await this.#forget(vm);
+    await this.#forget(vm, "it was given back");
     return await this.#lenderOf(vm).release(vm.id);
   }
 
-  async #forget(vm: BorrowedVm): Promise<void> {
+  async #forget(vm: BorrowedVm, reason: string): Promise<void> {
+    this.#held.gone(vm.id, reason);
     await this.#o.leases.remove(vm.id);
     if (vm.dryRun) return;
     await this.#o.plane.removePeer(wireguardKeyOf(vm));
@@ -318,7 +328,7 @@ export class Borrower implements AsyncDisposable {
   async #lost(id: string, reason: string): Promise<void> {
     const vm = this.#o.leases.get(id);
     if (!vm) return;
-    await this.#forget(vm);
+    await this.#forget(vm, reason);
     this.#starting.get(id)?.abort(
       new OmertaError(
         "vm-lost",

@@ -6,6 +6,7 @@
  */
 
 import { writeFileAtomic } from "../core/files.ts";
+import { shellQuote } from "../core/shell_quote.ts";
 import type { BorrowedVm } from "./lease_store.ts";
 
 /** The file, written anew at each change. */
@@ -58,7 +59,7 @@ export function sshCommandLine(
   knownHostsPath: string,
 ): string {
   const words = sshOptions(vm, keyPath, knownHostsPath).map((word) =>
-    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+    /^[\w@%+=:,./-]+$/.test(word) ? word : shellQuote(word)
   );
   return ["ssh", ...words, `${SSH_USER}@${vm.address}`].join(" ");
 }

@@ -9,7 +9,13 @@ import type { NetworkKey } from "../../net/mesh/envelope.ts";
 import type { Endpoint } from "../../net/os/endpoint.ts";
 import type { PeerId, VmId } from "../core/ids.ts";
 import type { Resources } from "./capacity.ts";
-import { HEARTBEAT_MS, type VmAccepted, type VmRequest, type VmStatus } from "./messages.ts";
+import {
+  HEARTBEAT_MS,
+  type VmAccepted,
+  type VmMode,
+  type VmRequest,
+  type VmStatus,
+} from "./messages.ts";
 
 /** A VM is ended when its borrower has missed so many heartbeats. */
 const MISSED_HEARTBEATS = 10;
@@ -36,6 +42,8 @@ export interface LentVm extends Resources {
   readonly since: number;
   /** When it ends by itself: ms since 1970. */
   readonly expires: number | undefined;
+  /** How closely its network is looked at. */
+  readonly mode: VmMode;
   /** Whether nothing was started. */
   readonly dryRun: boolean;
 }
@@ -54,6 +62,8 @@ export interface Lease extends Resources {
   readonly network: NetworkKey;
   /** What was promised. */
   readonly accepted: VmAccepted;
+  /** Share of its frames that is judged in mode `sampled`. */
+  readonly sampleRate: number;
   /** When it was asked for: ms since 1970. */
   readonly since: number;
   /** Ends the start. */
@@ -81,6 +91,7 @@ export function viewOf(lease: Lease): LentVm {
     stage: lastStage(lease.stages) ?? "accepted",
     since: lease.since,
     expires: expiryOf(lease),
+    mode: lease.request.mode,
     dryRun: lease.accepted.dryRun,
     cpus: lease.cpus,
     memoryMiB: lease.memoryMiB,

@@ -11,7 +11,7 @@ import { z } from "zod";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import { readTextIfThere, writeFileAtomic } from "../core/files.ts";
 import { parseKey } from "../../net/wireguard/keys.ts";
-import { SshPublicKey, VmName, WireguardKey } from "./messages.ts";
+import { DEFAULT_MODE, SshPublicKey, VmMode, VmName, WireguardKey } from "./messages.ts";
 
 const BorrowedVmSchema = z.strictObject({
   /** Id of the VM, chosen by its lender. */
@@ -36,6 +36,8 @@ const BorrowedVmSchema = z.strictObject({
   since: z.number(),
   /** When it was ready: ms since 1970; absent while it starts. */
   readyAt: z.number().optional(),
+  /** How closely its lender looks at its network. */
+  mode: VmMode.default(DEFAULT_MODE),
   /** Whether nothing was started for it. */
   dryRun: z.boolean(),
 });

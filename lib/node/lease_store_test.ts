@@ -13,6 +13,7 @@ const vm = (id: string, name: string): BorrowedVm => ({
   wireguardKey: `${"A".repeat(43)}=`,
   hostKey: "ssh-ed25519 AAAA web",
   since: 1,
+  mode: "filtered",
   dryRun: false,
 });
 

@@ -8,19 +8,19 @@
  * @module
  */
 
-import type { BaseImage } from "../../vm/image.ts";
+import type { BaseImage } from "../../vm/image/image.ts";
 import type { Vm, VmManager } from "../../vm/manager.ts";
-import { failStage, NO_STAGE, reachStage, type Stage, stageError } from "../../vm/stages.ts";
+import { failStage, reachStage, type Stage, stageError } from "../../vm/stages.ts";
 import type { Accelerator } from "../../vm/accelerator.ts";
 import type { Plane } from "../../net/plane/plane.ts";
-import { formatKey, generatePrivateKey, publicKeyOf } from "../../net/wireguard/keys.ts";
+import type { LendRules } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
-import { machineIdOf, newVmId, peerIdOf, type VmId } from "../core/ids.ts";
+import { machineIdOf, type PeerId, peerIdOf, type VmId } from "../core/ids.ts";
 import { type EventLog, logger } from "../core/log.ts";
-import { generateSshKey } from "../core/ssh_key.ts";
-import { type Capacity, checkCapacity } from "./capacity.ts";
+import type { LocalTime } from "../core/quiet_hours.ts";
 import type { Control, Origin } from "./control.ts";
-import { guestMac, vmForLease } from "./vm_for_lease.ts";
+import { type HostNow, takenMemory } from "./host_now.ts";
+import { type GuestKeys, guestMac, vmForLease } from "./vm_for_lease.ts";
 import { type Lease, type LentVm, overdue, statusOf, viewOf } from "./lease.ts";
 import {
   CHANNEL,
@@ -33,7 +33,9 @@ import {
   VmRequest,
   VmStatusRequest,
 } from "./messages.ts";
-import { firstFreeHost, hostAddress } from "./tunnel_addresses.ts";
+import { violationReason } from "./modes.ts";
+import { newLease } from "./new_lease.ts";
+import { refusalOf } from "./rules.ts";
 
 /** How often expiry and heartbeats are looked at, in ms. */
 const SWEEP_MS = 5_000;
@@ -53,8 +55,12 @@ export interface LenderOptions {
   readonly findImage: (name?: string) => Promise<BaseImage>;
   /** What runs VMs on this host. */
   readonly accelerator: Accelerator;
-  /** What is lent in all. */
-  readonly capacity: Capacity;
+  /** What is lent, to whom and when: as configured now, asked for at every request. */
+  readonly rules: () => Promise<LendRules>;
+  /** What this host has now. */
+  readonly host: () => HostNow;
+  /** The time at this host's place, of a time in ms since 1970. */
+  readonly localTime: (at: number) => LocalTime;
   /** Hex of the key whose holders may borrow. Secret. */
   readonly localKey: string;
   /** Start nothing, whatever is asked. */
@@ -89,11 +95,6 @@ export class Lender implements AsyncDisposable {
     this.#sweep = setInterval(() => void this.endOverdue(), SWEEP_MS);
   }
 
-  /** What is lent in all. */
-  get capacity(): Capacity {
-    return this.#o.capacity;
-  }
-
   /** What runs VMs on this host. */
   get accelerator(): Accelerator {
     return this.#o.accelerator;
@@ -105,81 +106,64 @@ export class Lender implements AsyncDisposable {
   }
 
   async #request(request: VmRequest, origin: Origin): Promise<VmAccepted> {
-    const { now, capacity } = this.#o;
+    const { now } = this.#o;
     if (origin.network.key.toHex() !== this.#o.localKey) {
       throw new OmertaError("not-allowed", "Cannot lend to this key: it is not the lender's own", {
         exit: EXIT.refused,
         next: "Ask the lender for the output of 'omerta key share'",
       });
     }
-    checkCapacity(capacity, [...this.#leases.values()], request);
+    const rules = await this.#o.rules();
+    const peer = peerIdOf(origin.peerKey);
+    this.#check(rules, request, peer);
     const dryRun = request.dryRun || this.#o.dryRun;
     const image = dryRun ? undefined : await this.#o.findImage(request.image);
     // Once more: other requests may have been accepted while the image was looked for.
-    checkCapacity(capacity, [...this.#leases.values()], request);
-    const machine = origin.machineKey.toHex();
-    const id = newVmId();
-    const hostKey = generateSshKey(request.name);
-    const privateKey = generatePrivateKey();
-    const guest = { privateKey, publicKey: publicKeyOf(privateKey) };
-    const taken = new Set(request.taken);
-    const accepted: VmAccepted = {
-      vmId: id,
-      address: hostAddress(firstFreeHost(taken)),
-      wireguardKey: formatKey(guest.publicKey),
-      hostKey: hostKey.publicLine,
+    this.#check(rules, request, peer);
+    const { lease, keys } = newLease(request, origin, {
       accelerator: this.#o.accelerator,
       dryRun,
-    };
-    const lease: Lease = {
-      id,
-      request,
-      machine,
-      peer: peerIdOf(origin.peerKey),
-      network: origin.network,
-      accepted,
-      since: now(),
-      abort: new AbortController(),
-      started: Promise.resolve(),
-      endpoint: origin.from,
-      stages: reachStage(NO_STAGE, "accepted", 0),
-      next: undefined,
-      lastSeen: now(),
-      cpus: request.cpus,
-      memoryMiB: request.memoryMiB,
-      diskGiB: request.diskGiB,
-    };
-    this.#leases.set(id, lease);
+      sampleRate: rules.sampleRate,
+      now: now(),
+    });
+    this.#leases.set(lease.id, lease);
     this.#o.events.add({
       event: "vm-accepted",
-      vm: id,
+      vm: lease.id,
       name: request.name,
       borrower: lease.peer,
       machine: machineIdOf(origin.machineKey),
+      mode: request.mode,
       dryRun,
     });
-    if (image) {
-      lease.started = this.#start(lease, image, guest, hostKey.privatePem, origin.machineKey);
-    }
-    return accepted;
+    if (image) lease.started = this.#start(lease, image, keys);
+    else keys.privateKey.fill(0);
+    return lease.accepted;
+  }
+
+  /** Throws what the rules refuse a request with. */
+  #check(rules: LendRules, request: VmRequest, peer: PeerId): void {
+    const { host, localTime, manager, now } = this.#o;
+    const used = [...this.#leases.values()].map((lease) => ({
+      peer: lease.peer,
+      cpus: lease.cpus,
+      memoryMiB: lease.memoryMiB,
+      diskGiB: lease.diskGiB,
+      // Takes some milliseconds for each VM, so it is found out only where it counts.
+      takenMiB: rules.reserve.memoryMiB === 0
+        ? 0
+        : takenMemory(manager.get(lease.id)?.pid, lease.memoryMiB),
+    }));
+    const situation = { used, host: host(), time: localTime(now()) };
+    const refusal = refusalOf(rules, { ...request, peer }, situation);
+    if (refusal) throw refusal;
   }
 
   /** Boots the VM of a lease. Never rejects: a failure is in the lease, and nothing is left. */
-  async #start(
-    lease: Lease,
-    image: BaseImage,
-    guest: { readonly publicKey: Uint8Array; readonly privateKey: Uint8Array },
-    hostKeyPem: string,
-    borrowerKey: Uint8Array,
-  ): Promise<void> {
+  async #start(lease: Lease, image: BaseImage, keys: GuestKeys): Promise<void> {
     const { plane, manager } = this.#o;
     const { id, abort } = lease;
-    const spec = vmForLease(lease, image, {
-      privateKey: guest.privateKey,
-      publicKey: guest.publicKey,
-      hostKeyPem,
-      borrowerKey,
-    });
+    const spec = vmForLease(lease, image, keys);
     try {
       const vm = await manager.create(spec, {
         signal: abort.signal,
@@ -190,8 +174,10 @@ export class Lender implements AsyncDisposable {
             cablePath: vm.cablePath,
             guestPath: vm.guestPath,
             mac: guestMac(id),
-            publicKey: guest.publicKey,
+            publicKey: keys.publicKey,
             uplink: lease.endpoint,
+            mode: lease.request.mode,
+            sampleRate: lease.sampleRate,
           }),
       });
       void vm.exited.then((reason) => this.#exited(lease, vm, reason));
@@ -201,7 +187,7 @@ export class Lender implements AsyncDisposable {
       await plane.removeGuest(id).catch(() => {}); // it may never have been added
       if (!abort.signal.aborted) this.#fail(lease, error);
     } finally {
-      guest.privateKey.fill(0);
+      keys.privateKey.fill(0);
     }
   }
 
@@ -217,6 +203,34 @@ export class Lender implements AsyncDisposable {
     if (lease.stages.reached.ready !== undefined) {
       void this.#notify([lease], `the guest has ended: ${reason}`);
     }
+  }
+
+  /**
+   * Ends a VM at once for a frame that its mode does not forgive; its cable is dead already.
+   *
+   * @param id Id of the VM.
+   * @param frame The line about the frame that the data plane gives.
+   */
+  async violated(id: VmId, frame: string): Promise<void> {
+    const lease = this.#leases.get(id);
+    if (!lease) return; // it was ended for another reason
+    const { mode, name } = lease.request;
+    const reason = violationReason(mode, frame);
+    this.#o.events.add({ event: "vm-violation", vm: id, name, mode, frame });
+    const wasReady = lease.stages.reached.ready !== undefined;
+    if (!wasReady) {
+      // Whoever still waits for it asks, and finds it among those that failed.
+      this.#fail(
+        lease,
+        new OmertaError("violation", `Cannot go on with VM "${name}": ${reason}`, {
+          exit: EXIT.refused,
+          next: "Nothing but the tunnel may use the VM's network card in this mode",
+        }),
+      );
+    }
+    this.#leases.delete(id);
+    await this.#takeDown(lease, reason, 0);
+    if (wasReady) await this.#notify([lease], reason);
   }
 
   #seenByBorrower(lease: Lease, stage: Stage): void {
@@ -305,16 +319,23 @@ export class Lender implements AsyncDisposable {
     const lease = this.#leases.get(id);
     if (!lease) return false;
     this.#leases.delete(id);
-    lease.abort.abort(
-      new OmertaError("vm-ended", `Cannot start VM "${lease.request.name}": ${reason}`),
-    );
-    await lease.started;
-    if (!lease.accepted.dryRun) {
+    await this.#takeDown(lease, reason);
+    return true;
+  }
+
+  /** Ends the VM of a lease that is not in the table any more; without grace, at once. */
+  async #takeDown(
+    { id, request, abort, started, accepted }: Lease,
+    reason: string,
+    graceMs?: number,
+  ): Promise<void> {
+    abort.abort(new OmertaError("vm-ended", `Cannot start VM "${request.name}": ${reason}`));
+    await started;
+    if (!accepted.dryRun) {
       await this.#o.plane.removeGuest(id).catch(() => {}); // gone already when its start failed
-      await this.#o.manager.get(id)?.stop();
+      await this.#o.manager.get(id)?.stop(graceMs === undefined ? {} : { graceMs });
     }
     this.#o.events.add({ event: "vm-ended", vm: id, reason });
-    return true;
   }
 
   /** Ends VMs whose time is over or whose borrower is gone; called every few seconds. */

@@ -2,12 +2,24 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { directNetwork, type NetworkKey } from "../../net/mesh/envelope.ts";
 import { Endpoint } from "../../net/os/endpoint.ts";
+import { type LendRules, newConfig } from "../core/config.ts";
 import { generateIdentity, Identity } from "../core/identity.ts";
+import type { VmId } from "../core/ids.ts";
 import { EventLog } from "../core/log.ts";
 import { generateSshKey } from "../core/ssh_key.ts";
 import { Control } from "./control.ts";
-import { Lender } from "./lender.ts";
-import { CHANNEL, VmAccepted, VmList, VmReleased, type VmRequest, VmStatus } from "./messages.ts";
+import { Lender, type LenderOptions } from "./lender.ts";
+import {
+  CHANNEL,
+  ShutdownNotice,
+  VmAccepted,
+  VmList,
+  VmReleased,
+  type VmRequest,
+  VmStatus,
+} from "./messages.ts";
+import type { BaseImage } from "../../vm/image/image.ts";
+import { until } from "../../tests/support/until.ts";
 import type { z } from "zod";
 
 const KEY = "09".repeat(32);
@@ -16,7 +28,11 @@ const MINUTE = 60_000;
 
 /** A lender whose VMs are never started, under a fake clock, and the borrowers that talk to it. */
 class World implements AsyncDisposable {
-  now = Date.parse("2026-01-01");
+  now = Date.parse("2026-01-01T12:00Z"); // a Thursday
+  rules: LendRules = {
+    ...newConfig(0).lend,
+    ...{ cpus: 4, memoryMiB: 4096, diskGiB: 40, vms: 3 },
+  };
   readonly lender: Lender;
   readonly #folder = Deno.makeTempDirSync();
   readonly #events = new EventLog(this.#folder);
@@ -25,7 +41,8 @@ class World implements AsyncDisposable {
   readonly #network = directNetwork(Uint8Array.fromHex(KEY));
   readonly #otherNetwork = directNetwork(Uint8Array.fromHex(OTHER_KEY));
 
-  constructor() {
+  /** @param parts What is different from a lender that starts nothing. */
+  constructor(parts: Partial<LenderOptions> = {}) {
     this.#lenderControl = new Control({
       identity: new Identity(generateIdentity(0)),
       networks: () => [this.#network, this.#otherNetwork],
@@ -43,24 +60,31 @@ class World implements AsyncDisposable {
       manager: { create: () => assert.fail("nothing is started"), get: () => undefined },
       findImage: () => assert.fail("no image is needed"),
       accelerator: "tcg",
-      capacity: { cpus: 4, memoryMiB: 4096, diskGiB: 40, vms: 3 },
+      rules: () => Promise.resolve(this.rules),
+      host: () => ({ cpus: 8, memoryMiB: 16_384 }),
+      localTime: (at) => ({
+        day: new Date(at).getUTCDay(),
+        minute: Math.floor(at / MINUTE) % 1440,
+      }),
       localKey: KEY,
       dryRun: true,
       events: this.#events,
       now: () => this.now,
+      ...parts,
     });
   }
 
   borrower(address: string, network = this.#network): Borrower {
     const from = endpoint(address);
+    const identity = new Identity(generateIdentity(0));
     const control = new Control({
-      identity: new Identity(generateIdentity(0)),
+      identity,
       networks: () => [network],
       send: (datagram) => queueMicrotask(() => this.#lenderControl.receive(datagram, from)),
       now: () => this.now,
     });
     this.#borrowers.set(address, control);
-    return new Borrower(control, network);
+    return new Borrower(control, network, identity.peerId);
   }
 
   /** A borrower with a key that opens envelopes here but is not the lender's own. */
@@ -81,6 +105,11 @@ class World implements AsyncDisposable {
   }
 }
 
+/** An image that is never read. */
+const IMAGE: BaseImage = {
+  ...{ id: "0123456789abcdef", name: "debian", arch: "x86_64", disk: "/nowhere/disk.qcow2" },
+  ...{ virtualSizeMiB: 2048, boot: { kind: "disk" }, created: "2026-01-01T00:00:00Z" },
+};
 const SSH_KEY = generateSshKey("borrower").publicLine;
 const LENDER = endpoint("192.168.1.100");
 
@@ -91,7 +120,11 @@ function endpoint(address: string): Endpoint {
 }
 
 class Borrower {
-  constructor(readonly control: Control, readonly network: NetworkKey) {}
+  constructor(
+    readonly control: Control,
+    readonly network: NetworkKey,
+    readonly peer: string,
+  ) {}
 
   #ask<T>(channel: string, body: unknown, answer: z.ZodType<T>): Promise<T> {
     return this.control.ask({ channel, body, answer, to: LENDER, network: this.network })
@@ -104,8 +137,8 @@ class Borrower {
     return this.#ask(CHANNEL.request, body, VmAccepted);
   }
 
-  status(vmId: string): Promise<VmStatus> {
-    return this.#ask(CHANNEL.status, { vmId, seen: [] }, VmStatus);
+  status(vmId: string, seen: readonly string[] = []): Promise<VmStatus> {
+    return this.#ask(CHANNEL.status, { vmId, seen }, VmStatus);
   }
 
   release(vmId: string): Promise<z.infer<typeof VmReleased>> {
@@ -189,6 +222,51 @@ Deno.test("V6: a VM ends when its time is over", async () => {
   assert.match(world.events(), /its time is over/);
 });
 
+Deno.test("N8: Lender refuses a mode that it forbids and names what it allows", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  world.rules = { ...world.rules, modes: ["conntrack", "sampled"] };
+  await assert.rejects(borrower.request(), {
+    code: "mode-forbidden",
+    exit: 5,
+    message: /mode filtered: this lender allows conntrack, sampled/,
+    next: "Ask with --mode conntrack",
+  });
+  await borrower.request({ mode: "conntrack" });
+  assert.deepEqual(world.lender.list().map(({ mode }) => mode), ["conntrack"]);
+});
+
+Deno.test("N8: a violation ends a VM, and whoever waits for it is told why", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  const { vmId } = await borrower.request({ mode: "conntrack" });
+  await world.lender.violated(vmId as VmId, "ICMP a > b (destination)");
+  assert.deepEqual(world.lender.list(), []);
+  const { failure } = await borrower.status(vmId);
+  assert.match(
+    failure?.reason ?? "",
+    /it sent ICMP a > b \(destination\), which mode conntrack ends/,
+  );
+  assert.match(world.events(), /"event":"vm-violation".*"mode":"conntrack"/);
+  await world.lender.violated(vmId as VmId, "again"); // it may come late
+});
+
+Deno.test("N8: a violation of a VM that is ready is told by a notice", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  const notices: unknown[] = [];
+  borrower.control.handle(CHANNEL.shutdown, ShutdownNotice, (notice) => {
+    notices.push(notice);
+    return { vms: notice.vms };
+  });
+  const { vmId } = await borrower.request({ mode: "sampled" });
+  await borrower.status(vmId, ["ready"]);
+  await world.lender.violated(vmId as VmId, "ICMP a > b (destination)");
+  const reason = "it sent ICMP a > b (destination), which mode sampled ends a VM for";
+  assert.deepEqual(notices, [{ vms: [vmId], reason }]);
+  await assert.rejects(borrower.status(vmId), { code: "unknown-vm" });
+});
+
 Deno.test("Lender refuses requests that do not fit the schema", async () => {
   await using world = new World();
   const borrower = world.borrower("192.168.2.7");
@@ -201,4 +279,161 @@ Deno.test("Lender refuses requests that do not fit the schema", async () => {
       { taken: [70_000] },
     ]
   ) await assert.rejects(borrower.request(bad), { code: "bad-request" }, JSON.stringify(bad));
+});
+
+Deno.test("F9: Lender refuses peers that are denied, and those that are not allowed", async () => {
+  await using world = new World();
+  const friend = world.borrower("192.168.2.7");
+  const other = world.borrower("192.168.2.8");
+  world.rules = { ...world.rules, allow: [friend.peer.slice(0, 12)] };
+  await friend.request();
+  await assert.rejects(other.request(), {
+    ...{
+      code: "not-allowed",
+      exit: 5,
+      next: `Ask the lender for 'omerta lend allow ${other.peer}'`,
+    },
+    message: new RegExp(`lend to peer ${other.peer}: it is not .* allowed \\(rule allow\\)`),
+  });
+  world.rules = { ...world.rules, deny: [friend.peer] };
+  await assert.rejects(friend.request(), { message: /it is denied \(rule deny\)/ });
+  assert.equal(world.lender.list().length, 1, "a VM that was lent before goes on");
+});
+
+Deno.test("F9: Lender accepts no VM in quiet hours; one that runs goes on", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  world.rules = { ...world.rules, quiet: ["thu 22:00-07:00"] };
+  const { vmId } = await borrower.request();
+  for (let hour = 0; hour < 10; hour++) {
+    for (let minute = 0; minute < 60; minute++) {
+      world.now += MINUTE;
+      await borrower.alive(vmId);
+    }
+    await world.lender.endOverdue();
+  }
+  await assert.rejects(borrower.request(), {
+    ...{ code: "quiet-hours", exit: 5, next: "Ask again after 07:00 of the lender's time" },
+    message: /Cannot lend a VM now: it is quiet until 07:00 of the lender's time \(rule quiet\)/,
+  });
+  assert.deepEqual(await borrower.alive(vmId), [vmId]);
+  world.now += 9 * 60 * MINUTE;
+  await borrower.request();
+});
+
+Deno.test("F9: Lender counts the VMs of one borrower", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  world.rules = { ...world.rules, perBorrower: 1 };
+  const { vmId } = await borrower.request();
+  await assert.rejects(borrower.request(), {
+    ...{ code: "no-room", exit: 5, next: "Release one of your VMs" },
+    message: /1 of 1 are lent to peer [0-9a-f]{16} \(rule borrower-vms\)/,
+  });
+  await world.borrower("192.168.2.8").request();
+  await borrower.release(vmId);
+  await borrower.request();
+});
+
+Deno.test.each<[Partial<LendRules["perVm"]>, Partial<VmRequest>, RegExp, string]>([
+  [
+    { cpus: 2 },
+    { cpus: 3 },
+    /Cannot lend 3 of processors: 2 is the most for one VM \(rule vm-cpus\)/,
+    "Ask with --cpu 2 or less",
+  ],
+  [
+    { memoryMiB: 2048 },
+    { memoryMiB: 3000 },
+    /Cannot lend 3000 MiB of memory: 2048 MiB is the most for one VM \(rule vm-memory\)/,
+    "Ask with --memory 2048 or less",
+  ],
+  [
+    { diskGiB: 10 },
+    { diskGiB: 20 },
+    /Cannot lend 20 GiB of disk: 10 GiB is the most for one VM \(rule vm-disk\)/,
+    "Ask with --disk 10 or less",
+  ],
+  [
+    { ttlSeconds: 14_400 },
+    { ttlSeconds: 14_460 },
+    /Cannot lend a VM for 241m: 4h is the longest \(rule vm-ttl\)/,
+    "Ask with --ttl 4h or less",
+  ],
+  [
+    { ttlSeconds: 14_400 },
+    {},
+    /Cannot lend a VM without an end: 4h is the longest \(rule vm-ttl\)/,
+    "Ask with --ttl 4h or less",
+  ],
+  [
+    { ttlRequired: true },
+    {},
+    /Cannot lend a VM without an end: a time must be given \(rule ttl-required\)/,
+    "Ask with --ttl TIME",
+  ],
+])("F9: Lender with %o for a VM refuses %o", async (perVm, asked, message, next) => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  world.rules = { ...world.rules, perVm: { ...world.rules.perVm, ...perVm } };
+  await assert.rejects(borrower.request(asked), { code: "over-limit", exit: 5, message, next });
+  await borrower.request({ ttlSeconds: 14_400 });
+});
+
+Deno.test("F9: Lender keeps back what is reserved for its host", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  world.rules = { ...world.rules, reserve: { cpus: 0, memoryMiB: 14_000 } };
+  await borrower.request();
+  await assert.rejects(borrower.request({ memoryMiB: 2048 }), {
+    ...{ code: "no-room", exit: 5, next: "Ask with --memory 1360 or less" },
+    message: /1360 MiB are free beside 14000 MiB that the host keeps \(rule reserve-memory\)/,
+  });
+  world.rules = { ...world.rules, reserve: { cpus: 7, memoryMiB: 0 } };
+  await assert.rejects(borrower.request(), {
+    ...{ code: "no-room", next: "Ask again later" },
+    message: /0 are free beside 7 that the host keeps \(rule reserve-cpus\)/,
+  });
+});
+
+Deno.test("F9: Lender goes by the rules of the moment of the request", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  await borrower.request();
+  world.rules = { ...world.rules, vms: 1 };
+  await assert.rejects(borrower.request(), { message: /1 of 1 are lent \(rule vms\)/ });
+  world.rules = { ...world.rules, vms: 2 };
+  await borrower.request();
+});
+
+Deno.test("F9: Lender looks again when others came first while the image was looked for", async () => {
+  const { promise: image, resolve: found } = Promise.withResolvers<BaseImage>();
+  let waiting = 0;
+  await using world = new World({
+    dryRun: false,
+    findImage: () => {
+      waiting++;
+      return image;
+    },
+    manager: {
+      create: (_, { signal } = {}) =>
+        new Promise((_, reject) => {
+          signal?.addEventListener("abort", () => reject(signal.reason));
+        }),
+      get: () => undefined,
+    },
+    plane: {
+      addGuest: () => assert.fail("no machine is started"),
+      removeGuest: () => Promise.resolve(),
+      setUplink: () => assert.fail("nobody moves"),
+    },
+  });
+  world.rules = { ...world.rules, vms: 1 };
+  const both = ["192.168.2.7", "192.168.2.8"].map((at) => world.borrower(at).request());
+  await until(() => waiting === 2, { what: "both requests" });
+  found(IMAGE);
+  const [first, second] = await Promise.allSettled(both);
+  assert.equal(first?.status, "fulfilled");
+  assert.match(second?.status === "rejected" ? String(second.reason) : "", /1 of 1 are lent/);
+  assert.equal(world.lender.list().length, 1);
 });

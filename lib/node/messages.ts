@@ -9,6 +9,7 @@
  */
 
 import { z } from "zod";
+import { FILTER_MODES } from "../../net/filter/strategy.ts";
 import { parseKey } from "../../net/wireguard/keys.ts";
 import { STAGES } from "../../vm/stages.ts";
 
@@ -43,6 +44,13 @@ export const VmName = z.string().regex(
   "want 1 to 32 of a-z, 0-9 and '-', not at the ends",
 );
 
+/** How closely a VM's network is looked at; net/filter/strategy.ts says what each mode means. */
+export const VmMode = z.enum(FILTER_MODES);
+/** How closely a VM's network is looked at. */
+export type VmMode = z.infer<typeof VmMode>;
+/** The mode of a VM that was asked for without one: the strictest. */
+export const DEFAULT_MODE: VmMode = "filtered";
+
 /** One line of an OpenSSH public key. */
 export const SshPublicKey = z.string().max(400).regex(
   /^(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]+={0,2}(?: [ -~]*)?$/,
@@ -75,6 +83,8 @@ export const VmRequest = z.strictObject({
   taken: z.array(z.int().min(1).max(65_534)).max(64),
   /** The VM ends by itself after this, in seconds. */
   ttlSeconds: z.int().min(60).max(31_536_000).optional(),
+  /** How closely the lender looks at its network. */
+  mode: VmMode.default(DEFAULT_MODE),
   /** Go the whole way, but start nothing. */
   dryRun: z.boolean(),
 });

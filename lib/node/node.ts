@@ -15,23 +15,27 @@
 import { z } from "zod";
 import { chooseAccelerator, hostFacts } from "../../vm/accelerator.ts";
 import { chooseHypervisor } from "../../vm/choose_hypervisor.ts";
-import { ImageStore } from "../../vm/image_store.ts";
+import { ImageStore } from "../../vm/image/store.ts";
 import { VmManager } from "../../vm/manager.ts";
 import { Plane, type PlaneStats } from "../../net/plane/plane.ts";
-import { type Config, identityOf, loadConfig } from "../core/config.ts";
-import { messageOf, type OmertaError } from "../core/errors.ts";
+import { type Config, identityOf, type LendRules, loadConfig } from "../core/config.ts";
+import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
 import type { Identity } from "../core/identity.ts";
+import type { VmId } from "../core/ids.ts";
 import { readSshPublicKey } from "../core/init.ts";
 import { EventLog, logger } from "../core/log.ts";
+import { localTimeOf } from "../core/quiet_hours.ts";
 import type { Paths } from "../core/paths.ts";
 import { Borrower } from "./borrower.ts";
 import { type Capacity, capacityOf } from "./capacity.ts";
 import { Control } from "./control.ts";
+import { hostNow } from "./host_now.ts";
 import { KnownHosts } from "./known_hosts.ts";
 import { type BorrowedVm, LeaseStore } from "./lease_store.ts";
 import type { LentVm } from "./lease.ts";
 import { Lender } from "./lender.ts";
 import { CHANNEL } from "./messages.ts";
+import { describeRules } from "./rules.ts";
 import { BORROWER_ADDRESS, TUNNEL_PREFIX_BITS } from "./tunnel_addresses.ts";
 
 /** Name of the TUN device. */
@@ -87,6 +91,8 @@ export interface NodeStatus {
 export interface Lending {
   /** What is lent in all. */
   readonly capacity: Capacity;
+  /** The rules beyond that, in words. */
+  readonly rules: readonly string[];
   /** What runs VMs here. */
   readonly accelerator: string;
   /** The VMs lent. */
@@ -192,7 +198,16 @@ export class Node implements AsyncDisposable {
         onPeer: (event) => {
           if (event.kind === "handshake") late.node?.borrower.onHandshake(event.publicKey);
         },
-        onGuest: ({ id, reason, count }) => {
+        onGuest: (event) => {
+          const { id, reason } = event;
+          if (event.kind === "violation") {
+            log.warning("Ends {vm}, which sent {reason}", { vm: id, reason });
+            late.node?.lender?.violated(id as VmId, reason).catch((error: unknown) => {
+              log.error("Cannot end VM {vm}: {error}", { vm: id, error: messageOf(error) });
+            });
+            return;
+          }
+          const { count } = event;
           log.warning("Refused {count} frames of {vm}: {reason}", { vm: id, reason, count });
           events.add({ event: "guest-refused", vm: id, reason, count });
         },
@@ -218,7 +233,9 @@ export class Node implements AsyncDisposable {
           control,
           plane,
           manager,
-          capacity: capacityOf(config.lend),
+          rules: async () => late.node ? await late.node.#readRules() : config.lend,
+          host: hostNow,
+          localTime: localTimeOf,
           localKey: config.localKey,
           dryRun: options.dryRun,
           events,
@@ -248,6 +265,8 @@ export class Node implements AsyncDisposable {
 
   /** What this node tells about itself. */
   async status(): Promise<NodeStatus> {
+    // With a file that cannot be read nothing is lent; what was known last is shown.
+    const rules = await this.#readRules().catch(() => this.#config.lend);
     return {
       version: this.#options.version,
       pid: Deno.pid,
@@ -256,7 +275,8 @@ export class Node implements AsyncDisposable {
       machine: this.identity.machineId,
       port: this.port,
       lending: this.lender && {
-        capacity: this.lender.capacity,
+        capacity: capacityOf(rules),
+        rules: describeRules(rules, localTimeOf(Date.now())),
         accelerator: this.lender.accelerator,
         vms: this.lender.list(),
         dryRun: this.#options.dryRun,
@@ -265,6 +285,23 @@ export class Node implements AsyncDisposable {
       controlFaults: this.#control.faults,
       plane: await this.#plane.stats(),
     };
+  }
+
+  /** What is lent, to whom and when, as the file says now; nothing else is taken from it. */
+  async #readRules(): Promise<LendRules> {
+    try {
+      const { lend } = await loadConfig(this.paths);
+      this.#config = { ...this.#config, lend };
+      return lend;
+    } catch (error) {
+      log.error("Cannot read the rules: {error}", { error: messageOf(error) });
+      // A borrower is not told what stands in a file of the lender's.
+      throw new OmertaError("no-rules", "Cannot lend now: the lender's rules cannot be read", {
+        exit: EXIT.refused,
+        next: "Tell the lender to look at 'omerta lend show'",
+        cause: error,
+      });
+    }
   }
 
   /** The device is made when the first VM is borrowed: a node that only lends needs no root. */

@@ -5,7 +5,7 @@
  */
 
 import type { Stage } from "../../vm/stages.ts";
-import type { VmAccepted } from "./messages.ts";
+import type { VmAccepted, VmMode } from "./messages.ts";
 
 /** What a VM is asked for with. */
 export interface RequestOptions {
@@ -25,6 +25,8 @@ export interface RequestOptions {
   readonly ttlSeconds?: number | undefined;
   /** Time from the request to ready, in ms. */
   readonly timeoutMs?: number | undefined;
+  /** How closely the lender looks at its network. @default {"filtered"} */
+  readonly mode?: VmMode | undefined;
   /** Whether to wait until it is ready; if not, it comes up in the background. */
   readonly wait: boolean;
   /** Go the whole way, but start nothing. */

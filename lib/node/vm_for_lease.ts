@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { BaseImage } from "../../vm/image.ts";
+import type { BaseImage } from "../../vm/image/image.ts";
 import type { VmSpec } from "../../vm/manager.ts";
 import { presharedKeyOf } from "../../net/mesh/network_key.ts";
 import { formatKey } from "../../net/wireguard/keys.ts";

@@ -29,6 +29,12 @@ export type AllowlistFault = "too-many" | "bad-endpoint";
 /** A set of endpoints that is replaced as a whole: no packet ever sees half of a change. */
 export class EndpointAllowlist {
   #keys: readonly number[] = [];
+  #version = 0;
+
+  /** How often the list was replaced: what was found allowed holds for this version only. */
+  get version(): number {
+    return this.#version;
+  }
 
   /** How many endpoints are allowed. */
   get size(): number {
@@ -47,6 +53,7 @@ export class EndpointAllowlist {
       if (!keys.includes(key)) keys.push(key);
     }
     this.#keys = keys;
+    this.#version++;
     return undefined;
   }
 

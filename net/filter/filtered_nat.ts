@@ -19,6 +19,10 @@
  * This is a machine without I/O: no sockets, no clock, no log. Bytes from either side never throw;
  * every packet gets a {@link Verdict}, which is counted.
  *
+ * How closely a guest is looked at is the matter of a {@link FilterStrategy}: in mode `filtered`
+ * every frame meets the rules below; in the others some pass without, and a violation cuts the guest
+ * off: from then on every packet of either side is refused as `cut-off`.
+ *
  * ## From the guest, in this order; the first that fails names the refusal
  *
  *  1. `truncated`, `too-long`: 14 to 1514 bytes, all of them in the buffer.
@@ -44,7 +48,7 @@
  *
  * ## From the uplink
  *
- *  1. `truncated`, `too-long`: up to 1472 bytes, all of them in the buffer.
+ *  1. `cut-off`; `truncated`, `too-long`: up to 1472 bytes, all of them in the buffer.
  *  2. `no-uplink`, `sender`: the sender is the uplink, address and port.
  *  3. `not-wireguard`: as above; the borrower's side cannot reach the guest's kernel with more.
  *  4. `no-flow`: the guest has spoken, to an endpoint that is still allowed.
@@ -102,6 +106,7 @@ import {
 import { ARP_FRAME_LEN, judgeArp, writeArpAnswer } from "./_guest_arp.ts";
 import { EndpointAllowlist } from "./allowlist.ts";
 import type { GuestLink } from "./guest_link.ts";
+import { ACTION, type FilterStrategy, FullStrategy } from "./strategy.ts";
 import { isRefusal, VERDICT, type Verdict, VERDICT_COUNT } from "./verdict.ts";
 import { isWireguardShaped } from "./wireguard_shape.ts";
 
@@ -132,8 +137,12 @@ export interface FilteredNatOptions {
   readonly toUplink: DatagramSink;
   /** Takes the frames for the guest. */
   readonly toGuest: PacketSink;
-  /** Hears of each refused frame of the guest. */
+  /** Hears of each refused frame of the guest, but not of those after it was cut off. */
   readonly onRefused?: RefusalListener;
+  /** How closely the guest is looked at. @default {every frame is judged} */
+  readonly strategy?: FilterStrategy;
+  /** Hears, once, of the violation that the guest was cut off for. */
+  readonly onViolation?: RefusalListener;
 }
 
 /** What was done so far; read by others while it grows. */
@@ -144,6 +153,8 @@ export interface FilterCounters {
   readonly fromUplink: Float64Array;
   /** Payload bytes forwarded: to the uplink, to the guest. */
   readonly bytes: Float64Array;
+  /** One entry: frames of the guest that were forwarded unjudged. */
+  readonly unjudged: Float64Array;
 }
 
 /** Index of the bytes forwarded to the uplink in {@link FilterCounters.bytes}. */
@@ -160,12 +171,18 @@ export class FilteredNat {
     fromGuest: new Float64Array(VERDICT_COUNT),
     fromUplink: new Float64Array(VERDICT_COUNT),
     bytes: new Float64Array(2),
+    unjudged: new Float64Array(1),
   };
   readonly #guest: GuestLink;
   readonly #toUplink: DatagramSink;
   readonly #toGuest: PacketSink;
   readonly #onRefused: RefusalListener | undefined;
+  readonly #onViolation: RefusalListener | undefined;
+  readonly #strategy: FilterStrategy;
   #uplink: Endpoint | undefined;
+  #isCutOff = false;
+  /** The allowlist's version under which the flow was judged. */
+  #judgedUnder = -1;
   /** Source port of the guest's last good message; 0 before there is one. */
   #guestPort = 0;
   /** Where that message went, as the guest sees it: replies come from there. */
@@ -185,6 +202,8 @@ export class FilteredNat {
     this.#toUplink = options.toUplink;
     this.#toGuest = options.toGuest;
     this.#onRefused = options.onRefused;
+    this.#onViolation = options.onViolation;
+    this.#strategy = options.strategy ?? new FullStrategy();
     const { gatewayAddress, gatewayPort } = options.guest;
     this.allowlist.replace([{ address: gatewayAddress, port: gatewayPort }]);
   }
@@ -199,6 +218,16 @@ export class FilteredNat {
     this.#uplink = endpoint;
   }
 
+  /** How closely the guest is looked at. */
+  get strategy(): FilterStrategy {
+    return this.#strategy;
+  }
+
+  /** Whether the guest was cut off for a violation. */
+  get isCutOff(): boolean {
+    return this.#isCutOff;
+  }
+
   /** Hands what was forwarded since the last call to the kernel; once per burst. */
   flush(): void {
     this.#toUplink.flush();
@@ -207,12 +236,26 @@ export class FilteredNat {
 
   /** Takes one frame of the guest: `length` bytes at `buffer[at..]`. */
   fromGuest(buffer: Uint8Array, at: number, length: number): Verdict {
-    const verdict = this.#judgeFrame(buffer, at, length);
+    const verdict = this.#isCutOff ? VERDICT.cutOff : this.#takeFrame(buffer, at, length);
     this.counters.fromGuest[verdict] = (this.counters.fromGuest[verdict] ?? 0) + 1;
-    if (this.#onRefused !== undefined && isRefusal(verdict)) {
-      this.#onRefused(verdict, buffer, at, length);
-    }
+    if (isRefusal(verdict) && !this.#isCutOff) this.#refused(verdict, buffer, at, length);
     return verdict;
+  }
+
+  #takeFrame(b: Uint8Array, at: number, length: number): Verdict {
+    if (
+      this.#judgedUnder !== this.allowlist.version ||
+      !this.#strategy.passesUnjudged(b, at, length)
+    ) return this.#judgeFrame(b, at, length);
+    this.counters.unjudged[0] = (this.counters.unjudged[0] ?? 0) + 1;
+    return this.#forward(b, at + PAYLOAD, length - PAYLOAD);
+  }
+
+  #refused(verdict: Verdict, b: Uint8Array, at: number, length: number): void {
+    if (this.#onRefused !== undefined) this.#onRefused(verdict, b, at, length);
+    if (this.#strategy.act(verdict, b, at, length) !== ACTION.terminate) return;
+    this.#isCutOff = true;
+    if (this.#onViolation !== undefined) this.#onViolation(verdict, b, at, length);
   }
 
   /**
@@ -263,13 +306,18 @@ export class FilteredNat {
     const size = length - PAYLOAD;
     if (!isWireguardShaped(b, at + PAYLOAD, size)) return VERDICT.notWireguard;
     if (
-      sourcePort !== this.#guestPort || port !== this.#peerPort || address !== this.#peerAddress
-    ) this.#learn(sourcePort, address, port);
+      sourcePort !== this.#guestPort || port !== this.#peerPort || address !== this.#peerAddress ||
+      this.allowlist.version !== this.#judgedUnder
+    ) {
+      this.#learn(sourcePort, address, port);
+      this.#strategy.learn(b, at);
+    }
     return this.#forward(b, at + PAYLOAD, size);
   }
 
   /** Remembers whom replies go to, and prepares their headers: lengths 0, UDP checksum 0. */
   #learn(guestPort: number, peerAddress: number, peerPort: number): void {
+    this.#judgedUnder = this.allowlist.version;
     this.#guestPort = guestPort;
     this.#peerAddress = peerAddress;
     this.#peerPort = peerPort;
@@ -329,6 +377,7 @@ export class FilteredNat {
     names: Uint8Array,
     nameAt: number,
   ): Verdict {
+    if (this.#isCutOff) return VERDICT.cutOff;
     if (length < 0 || at + length > b.length) return VERDICT.truncated;
     if (length > MAX_PAYLOAD) return VERDICT.tooLong;
     if (this.#uplink === undefined) return VERDICT.noUplink;

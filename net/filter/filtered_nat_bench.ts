@@ -16,6 +16,7 @@ import { writeUdp } from "../wire/udp.ts";
 import { FilteredNat } from "./filtered_nat.ts";
 import { guestLink } from "./guest_link.ts";
 import { RefusalRing } from "./refusals.ts";
+import { strategyOf } from "./strategy.ts";
 
 /** Frames in an iteration. */
 const BURST = 64;
@@ -80,6 +81,16 @@ for (const size of [64, 1408]) {
   Deno.bench(`fromGuest(), forwarded, ${size} B`, { group, baseline: true }, () => {
     for (let i = 0; i < BURST; i++) nat.fromGuest(frames, offset(i), HEADERS + size);
   });
+
+  for (const mode of ["conntrack", "sampled"] as const) {
+    const other = new FilteredNat({
+      ...{ guest: link, uplink, toUplink: new RingSink(), toGuest: new RingSink() },
+      strategy: strategyOf(mode),
+    });
+    Deno.bench(`fromGuest(), forwarded in mode ${mode}, ${size} B`, { group }, () => {
+      for (let i = 0; i < BURST; i++) other.fromGuest(frames, offset(i), HEADERS + size);
+    });
+  }
 
   Deno.bench(`fromUplink(), forwarded, ${size} B`, { group }, () => {
     for (let i = 0; i < BURST; i++) {

@@ -58,6 +58,8 @@ export const VERDICT = {
   noFlow: 23,
   /** The sink was full. */
   noRoom: 24,
+  /** The guest was cut off for a violation; nothing moves any more, either way. */
+  cutOff: 25,
 } as const;
 
 /** One of {@link VERDICT}. */

@@ -16,6 +16,8 @@ export class Recorder implements PlaneHandlers {
   readonly peers: string[] = [];
   /** Refusals. */
   readonly refusals: { id: string; reason: string; count: number }[] = [];
+  /** Violations, `<id>: <reason>`. */
+  readonly violations: string[] = [];
   /** Failures of the thread. */
   readonly failures: OmertaError[] = [];
 
@@ -28,8 +30,10 @@ export class Recorder implements PlaneHandlers {
     this.peers.push(`${event.kind} ${event.publicKey.toBase64()} ${event.endpoint}`);
   }
   /** See {@link PlaneHandlers.onGuest}. */
-  onGuest({ id, reason, count }: Parameters<PlaneHandlers["onGuest"]>[0]): void {
-    this.refusals.push({ id, reason, count });
+  onGuest(event: Parameters<PlaneHandlers["onGuest"]>[0]): void {
+    const { id, reason } = event;
+    if (event.kind === "violation") this.violations.push(`${id}: ${reason}`);
+    else this.refusals.push({ id, reason, count: event.count });
   }
   /** See {@link PlaneHandlers.onFailed}. */
   onFailed(error: OmertaError): void {

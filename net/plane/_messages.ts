@@ -6,6 +6,7 @@
  */
 
 import { type ExitCode, messageOf, OmertaError } from "../../lib/core/errors.ts";
+import type { FilterMode } from "../filter/strategy.ts";
 import type { PlaneStats } from "./stats.ts";
 
 /** Settings of a TUN device. */
@@ -54,6 +55,8 @@ export type Command =
     readonly mac: string;
     readonly publicKey: Uint8Array;
     readonly uplink: Uint8Array;
+    readonly mode: FilterMode;
+    readonly sampleRate: number;
   }
   | { readonly kind: "set-uplink"; readonly id: string; readonly uplink: Uint8Array }
   | { readonly kind: "remove-guest"; readonly id: string }
@@ -89,7 +92,8 @@ export type PlaneEvent =
     readonly id: string;
     readonly reason: string;
     readonly count: number;
-  };
+  }
+  | { readonly kind: "violation"; readonly id: string; readonly reason: string };
 
 /** Everything the packet thread posts. */
 export type PlaneMessage =

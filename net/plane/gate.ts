@@ -50,6 +50,11 @@ export class Gate {
     return true;
   }
 
+  /** Counts an event that is posted in any case; whoever does so bounds them in another way. */
+  pass(): void {
+    this.#posted = (this.#posted + 1) | 0;
+  }
+
   /** Whether one more control datagram may be posted at `now`. */
   admitControl(now: number): boolean {
     const passed = Math.max(0, now - this.#refilled);

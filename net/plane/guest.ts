@@ -7,11 +7,13 @@
 import { BYTES_TO_GUEST, BYTES_TO_UPLINK, FilteredNat } from "../filter/filtered_nat.ts";
 import { guestLink } from "../filter/guest_link.ts";
 import { RefusalLog } from "../filter/refusals.ts";
+import type { FilterStrategy } from "../filter/strategy.ts";
 import { countsByReason, REASONS, VERDICT, type Verdict } from "../filter/verdict.ts";
 import type { Endpoint } from "../os/endpoint.ts";
 import type { PacketHandler, PacketSocket } from "../os/packet_socket.ts";
 import type { DatagramSink } from "../os/sink.ts";
 import { ETH_HEADER_LEN } from "../wire/ethernet.ts";
+import { formatFrame } from "../wire/format.ts";
 import { IPV4_HEADER_LEN } from "../wire/ipv4.ts";
 import { UDP_HEADER_LEN } from "../wire/udp.ts";
 import type { PlaneGuestStats } from "./stats.ts";
@@ -36,12 +38,16 @@ export interface GuestOptions {
   readonly uplink: Endpoint;
   /** Takes what it sends. */
   readonly toUplink: DatagramSink;
+  /** How closely it is looked at. */
+  readonly strategy: FilterStrategy;
   /** Learns the indices of its sessions. */
   readonly table: WireguardSwitch<Guest>;
   /** The time, in ms. */
   readonly now: () => number;
   /** Hears, not too often, of refused frames: `count` of them for the same reason. */
   readonly onRefused: (id: string, reason: string, count: number) => void;
+  /** Hears, once, of the frame that it was cut off for: one line, and the reason word. */
+  readonly onViolation: (id: string, reason: string) => void;
 }
 
 /** One guest. */
@@ -60,7 +66,7 @@ export class Guest implements PacketHandler, Disposable {
 
   /** Puts the guest into the switch. */
   constructor(options: GuestOptions) {
-    const { id, cable, toUplink, table, now, onRefused } = options;
+    const { id, cable, toUplink, table, now, onRefused, onViolation } = options;
     this.id = id;
     this.cable = cable;
     this.#table = table;
@@ -75,6 +81,10 @@ export class Guest implements PacketHandler, Disposable {
       onRefused: (verdict: Verdict): void => {
         const leftOut = this.#log.admit(now(), verdict);
         if (leftOut >= 0) onRefused(id, REASONS[verdict] ?? "", leftOut + 1);
+      },
+      strategy: options.strategy,
+      onViolation: (verdict, buffer, at, length): void => {
+        onViolation(id, `${formatFrame(buffer, at, length)} (${REASONS[verdict] ?? ""})`);
       },
     });
   }
@@ -112,10 +122,12 @@ export class Guest implements PacketHandler, Disposable {
 
   /** What was counted. */
   stats(): PlaneGuestStats {
-    const { fromGuest, fromUplink, bytes } = this.#nat.counters;
+    const { fromGuest, fromUplink, bytes, unjudged } = this.#nat.counters;
     return {
       id: this.id,
       uplink: String(this.#nat.uplink),
+      mode: this.#nat.strategy.mode,
+      unjudged: unjudged[0] ?? 0,
       cable: { ...this.cable.counters },
       bytesToUplink: bytes[BYTES_TO_UPLINK] ?? 0,
       bytesToGuest: bytes[BYTES_TO_GUEST] ?? 0,

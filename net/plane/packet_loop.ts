@@ -41,6 +41,7 @@ import type { DatagramHandler, PacketSocket, UdpSocket } from "../os/packet_sock
 import type { Reactor } from "../os/reactor.ts";
 import type { TunDevice, TunOptions } from "../os/tun_device.ts";
 import type { UdpOptions } from "../os/udp_options.ts";
+import { isSampleRate, strategyOf } from "../filter/strategy.ts";
 import { parseMac } from "../wire/ethernet.ts";
 import { ipv4ToString } from "../wire/ip_address.ts";
 import { Device } from "../wireguard/device.ts";
@@ -360,6 +361,13 @@ export class PacketLoop implements DatagramHandler, Disposable {
         `Cannot add guest ${id}: "${command.mac}" is no MAC address`,
       );
     }
+    if (!isSampleRate(command.sampleRate)) {
+      throw new OmertaError(
+        "bad-sample-rate",
+        `Cannot add guest ${id}: the share to judge is ${command.sampleRate}, ` +
+          `want above 0 and up to 1`,
+      );
+    }
     const cable = this.#os.openCable({
       localPath: command.cablePath,
       peerPath: command.guestPath,
@@ -371,11 +379,17 @@ export class PacketLoop implements DatagramHandler, Disposable {
       publicKey: command.publicKey,
       uplink: Endpoint.fromSockaddr(command.uplink, 0),
       toUplink: this.#udp.out,
+      strategy: strategyOf(command.mode, command.sampleRate),
       table: this.#switch,
       now: this.#clock,
       onRefused: (guestId, reason, count): void => {
         if (this.#gate.admit()) this.#post({ kind: "refused", id: guestId, reason, count });
         else this.#eventsDropped++;
+      },
+      // Never dropped: there is one for each guest at the most.
+      onViolation: (guestId, reason): void => {
+        this.#gate.pass();
+        this.#post({ kind: "violation", id: guestId, reason });
       },
     });
     this.#os.reactor.add(cable, () => this.#drainGuest(guest));

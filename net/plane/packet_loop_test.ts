@@ -111,6 +111,8 @@ Deno.test("PacketLoop carries a guest's frames on portable sockets", async () =>
       mac: "52:54:00:00:64:02",
       publicKey: publicKeyOf(generatePrivateKey()),
       uplink: loopback(uplink.port).sockaddr,
+      mode: "filtered",
+      sampleRate: 1,
     });
     const initiation = wireguardMessage(148, 1);
     const frame = guestFrame({ payload: initiation });

@@ -17,6 +17,7 @@
  */
 
 import { OmertaError } from "../../lib/core/errors.ts";
+import { DEFAULT_SAMPLE_RATE, type FilterMode } from "../filter/strategy.ts";
 import { Endpoint } from "../os/endpoint.ts";
 import { Waker } from "../os/reactor.ts";
 import {
@@ -65,22 +66,32 @@ export interface PlaneHandlers {
       readonly endpoint: Endpoint;
     },
   ): void;
-  /** Frames of a guest were refused; at most one event for each reason in ten seconds. */
-  onGuest(
-    event: {
-      /** The id the guest was added with. */
-      readonly id: string;
-      /** What happened. */
-      readonly kind: "refused";
-      /** Reason word, e.g. `destination`. */
-      readonly reason: string;
-      /** How many, since the last event for this reason. */
-      readonly count: number;
-    },
-  ): void;
+  /** Something about a guest. */
+  onGuest(event: PlaneGuestEvent): void;
   /** The thread has ended with an error; nothing moves any more. */
   onFailed(error: OmertaError): void;
 }
+
+/** What a plane tells about a guest. */
+export type PlaneGuestEvent =
+  | {
+    /** The id the guest was added with. */
+    readonly id: string;
+    /** Frames were refused; at most one event for each reason in ten seconds. */
+    readonly kind: "refused";
+    /** Reason word, e.g. `destination`. */
+    readonly reason: string;
+    /** How many, since the last event for this reason. */
+    readonly count: number;
+  }
+  | {
+    /** The id the guest was added with. */
+    readonly id: string;
+    /** The guest was cut off; nothing moves any more until it is removed. Comes once. */
+    readonly kind: "violation";
+    /** The frame it was for, and the reason word: `UDP ... > 8.8.8.8:53 len 30 (destination)`. */
+    readonly reason: string;
+  };
 
 /** A peer of the node's own device. */
 export interface PlanePeer {
@@ -110,6 +121,10 @@ export interface PlaneGuest {
   readonly publicKey: Uint8Array;
   /** Where its tunnel goes. */
   readonly uplink: Endpoint;
+  /** How closely it is looked at; see net/filter/strategy.ts. @default {"filtered"} */
+  readonly mode?: FilterMode;
+  /** Share of the frames that mode `sampled` judges, above 0 and up to 1. @default {0.01} */
+  readonly sampleRate?: number;
 }
 
 /** A running data plane. */
@@ -235,10 +250,17 @@ export class Plane implements AsyncDisposable {
   /**
    * Binds a guest's cable and serves it.
    *
-   * @throws {OmertaError} `guest-exists`, `too-many-guests`, `bad-mac`, `cable-failed`.
+   * @throws {OmertaError} `guest-exists`, `too-many-guests`, `bad-mac`, `bad-sample-rate`,
+   * `cable-failed`.
    */
   async addGuest(guest: PlaneGuest): Promise<void> {
-    await this.#ask({ ...guest, kind: "add-guest", uplink: guest.uplink.sockaddr });
+    await this.#ask({
+      ...guest,
+      kind: "add-guest",
+      uplink: guest.uplink.sockaddr,
+      mode: guest.mode ?? "filtered",
+      sampleRate: guest.sampleRate ?? DEFAULT_SAMPLE_RATE,
+    });
   }
 
   /**
@@ -341,6 +363,11 @@ export class Plane implements AsyncDisposable {
       case "refused": {
         const { id, reason, count } = event;
         this.#handlers.onGuest({ id, kind: "refused", reason, count });
+        break;
+      }
+      case "violation": {
+        const { id, reason } = event;
+        this.#handlers.onGuest({ id, kind: "violation", reason });
         break;
       }
     }

@@ -328,6 +328,58 @@ Deno.test("N2: Plane answers ARP, reports refusals by reason, and not each one",
   });
 });
 
+Deno.test("N8: Plane cuts a guest off for a violation, says so once, and removes it", async () => {
+  await using temp = await folder();
+  const before = await counted();
+  {
+    const recorder = new Recorder();
+    await using plane = await start(recorder);
+    using uplink = openUdp({ port: 0 });
+    const key = generatePrivateKey();
+    using guest = new FixtureGuest(temp.path, "web", key, publicKeyOf(generatePrivateKey()));
+    const options = {
+      id: "web",
+      ...guest.paths,
+      mac: FIXTURE_MAC,
+      publicKey: publicKeyOf(key),
+      uplink: loopback(uplink.port),
+    };
+    for (const sampleRate of [0, 1.5, NaN]) {
+      await assert.rejects(plane.addGuest({ ...options, mode: "sampled", sampleRate }), {
+        code: "bad-sample-rate",
+      });
+    }
+    await plane.addGuest({ ...options, mode: "conntrack" });
+    put(guest.cable, guestFrame());
+    put(guest.cable, guestFrame());
+    put(guest.cable, guestFrame({ destination: 0x08080808 }));
+    for (let i = 0; i < 5; i++) put(guest.cable, guestFrame());
+    const words = "web: UDP 192.168.100.2:40000 > 8.8.8.8:51820 len 96 (destination)";
+    await until(() => recorder.violations.length > 0, { what: "the violation" });
+    const stats = await until(async () => {
+      const [now] = (await plane.stats()).guests;
+      return now?.fromGuest["cut-off"] === 5 && now;
+    }, { what: "the frames after it" });
+    assert.deepEqual(stats.fromGuest, { forwarded: 2, destination: 1, "cut-off": 5 });
+    assert.deepEqual([stats.mode, stats.unjudged], ["conntrack", 1]);
+    let datagrams = 0;
+    const handler = { receive: (): void => void datagrams++ };
+    await until(() => uplink.drain(handler, 8) > 0, { what: "the good frames" });
+    assert.equal(datagrams, 2);
+    assert.deepEqual(recorder.violations, [words]);
+    await plane.removeGuest("web");
+    assert.deepEqual((await plane.stats()).guests, []);
+    await assert.rejects(Deno.lstat(guest.paths.cablePath), Deno.errors.NotFound);
+    // Another guest of that id is another guest.
+    await plane.addGuest(options);
+    const [again] = (await plane.stats()).guests;
+    assert.deepEqual([again?.mode, again?.fromGuest], ["filtered", {}]);
+  }
+  await until(async () => noMoreThan(before, await counted()), {
+    what: "threads and descriptors to be gone",
+  });
+});
+
 testIf(
   Deno.build.os === "linux" ? undefined : "needs Linux",
   "Plane: the process ends by itself when nobody closes the plane before Deno.exit()",

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { FilterMode } from "../filter/strategy.ts";
 import type { SocketCounters } from "../os/packet_socket.ts";
 
 /** A socket's or device's counters. */
@@ -31,6 +32,10 @@ export interface PlaneGuestStats {
   readonly id: string;
   /** Where its tunnel goes, `address:port`. */
   readonly uplink: string;
+  /** How closely it is looked at. */
+  readonly mode: FilterMode;
+  /** Frames that were forwarded without being judged; none in mode `filtered`. */
+  readonly unjudged: number;
   /** What went through its cable, as frames. */
   readonly cable: SocketStats;
   /** Payload bytes forwarded to the uplink. */

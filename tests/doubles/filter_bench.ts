@@ -6,6 +6,7 @@
 
 import { FilteredNat, type RefusalListener } from "../../net/filter/filtered_nat.ts";
 import { guestLink } from "../../net/filter/guest_link.ts";
+import { type FilterStrategy, FullStrategy } from "../../net/filter/strategy.ts";
 import { REASONS } from "../../net/filter/verdict.ts";
 import { Endpoint } from "../../net/os/endpoint.ts";
 import { formatFrame } from "../../net/wire/format.ts";
@@ -33,16 +34,30 @@ export class FilterBench {
   readonly nat: FilteredNat;
   /** Each refused frame of the guest: `port: UDP 192.168.100.2:40000 > ...`. */
   readonly refused: string[] = [];
+  /** Each violation that the guest was cut off for, in the same words. */
+  readonly violations: string[] = [];
 
-  /** A filter for the usual link; each sink is full after `capacity` packets. */
-  constructor(uplink: Endpoint | undefined = BORROWER, capacity = 1024) {
+  /**
+   * A filter for the usual link; each sink is full after `capacity` packets. Without a strategy
+   * every frame is judged.
+   */
+  constructor(
+    uplink: Endpoint | undefined = BORROWER,
+    capacity = 1024,
+    strategy: FilterStrategy = new FullStrategy(),
+  ) {
     this.toUplink = new MemoryDatagramSink({ capacity });
     this.toGuest = new MemoryPacketSink({ capacity });
-    const onRefused: RefusalListener = (verdict, buffer, at, length) => {
-      this.refused.push(`${REASONS[verdict]}: ${formatFrame(buffer, at, length)}`);
+    const noteIn = (list: string[]): RefusalListener => (verdict, buffer, at, length) => {
+      list.push(`${REASONS[verdict]}: ${formatFrame(buffer, at, length)}`);
     };
     const { toUplink, toGuest } = this;
-    this.nat = new FilteredNat({ guest: guestLink(), uplink, toUplink, toGuest, onRefused });
+    this.nat = new FilteredNat({
+      ...{ guest: guestLink(), uplink, toUplink, toGuest },
+      onRefused: noteIn(this.refused),
+      onViolation: noteIn(this.violations),
+      strategy,
+    });
   }
 
   /** Sends a frame from the middle of a dirty buffer; the word for the verdict. */

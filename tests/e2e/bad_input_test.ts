@@ -66,6 +66,7 @@ testIf(netlabMissing, "two VMs that fit a prefix are both named", async () => {
   const vm = (id: string, name: string, address: string): BorrowedVm => ({
     ...{ id, name, address, host: LENDER, since: 1, dryRun: true },
     endpoint: { address: LENDER, port: 51820 },
+    mode: "filtered",
     machine: "ab".repeat(32),
     network: "cd".repeat(32),
     wireguardKey: new Uint8Array(32).toBase64(),

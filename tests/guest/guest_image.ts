@@ -6,9 +6,9 @@
 
 import { join } from "node:path";
 import { pathsOf } from "../../lib/core/paths.ts";
-import type { BaseImage } from "../../vm/image.ts";
-import { buildImage } from "../../vm/image_build.ts";
-import { ImageStore } from "../../vm/image_store.ts";
+import type { BaseImage } from "../../vm/image/image.ts";
+import { buildImage } from "../../vm/image/build.ts";
+import { ImageStore } from "../../vm/image/store.ts";
 import { commandMissing } from "../support/requires.ts";
 
 /** Why no guest can be run here; undefined when one can. */

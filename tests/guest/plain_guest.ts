@@ -7,7 +7,7 @@
 
 import { join } from "node:path";
 import { qemuProgram } from "../../vm/qemu_command.ts";
-import type { BaseImage } from "../../vm/image.ts";
+import type { BaseImage } from "../../vm/image/image.ts";
 import { runChecked } from "../../lib/core/process.ts";
 
 /** How {@link bootPlain} starts a guest. */

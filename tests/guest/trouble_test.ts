@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { runChecked } from "../../lib/core/process.ts";
-import { ImageStore } from "../../vm/image_store.ts";
+import { ImageStore } from "../../vm/image/store.ts";
 import { LENDER, shareLink, type TwoMachines, twoMachines } from "../support/two_machines.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
 import { binWith } from "../support/bin.ts";

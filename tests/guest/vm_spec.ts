@@ -6,7 +6,7 @@
 
 import { newVmId } from "../../lib/core/ids.ts";
 import { generateSshKey } from "../../lib/core/ssh_key.ts";
-import type { BaseImage } from "../../vm/image.ts";
+import type { BaseImage } from "../../vm/image/image.ts";
 import type { VmSpec } from "../../vm/manager.ts";
 
 /** One processor, 512 MiB, no network. */

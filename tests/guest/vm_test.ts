@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { exists } from "../../lib/core/files.ts";
 import { newVmId } from "../../lib/core/ids.ts";
 import { runChecked, spawn, startTimeOf } from "../../lib/core/process.ts";
+import { takenMemory } from "../../lib/node/host_now.ts";
 import { bootTest } from "../../vm/boot_trial.ts";
 import { vmPaths } from "../../vm/hypervisor.ts";
 import { VmManager } from "../../vm/manager.ts";
@@ -102,6 +103,8 @@ testIf(
       assert.deepEqual(stages, ["accepted", "disk", "qemu", "kernel", "cloud-init", "ready"]);
       const { vm } = result;
       assert.ok(vm);
+      const taken = takenMemory(vm.pid, 512);
+      assert.ok(taken > 64 && taken <= 512, `F9: it has taken ${taken} MiB`);
       await vm.stop({ graceMs: 120_000 });
       assert.match(vm.consoleLines(500).join("\n"), /reboot: Power down/);
       assert.equal(await vm.exited, "it was stopped");

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import fc from "fast-check";
-import { run, runChecked } from "../lib/core/process.ts";
+import { run, runChecked } from "../../lib/core/process.ts";
 import { parseDiskHeader } from "./_disk_header.ts";
-import { importImage } from "./image_import.ts";
-import { ImageStore } from "./image_store.ts";
+import { importImage } from "./import.ts";
+import { ImageStore } from "./store.ts";
 
 const tool = (await run("qemu-img", ["--version"]).catch(() => undefined))?.code === 0;
 const reason = tool ? "" : " (qemu-img is not installed)";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { run } from "../lib/core/process.ts";
-import { pullImage, type PullOptions } from "./image_pull.ts";
-import { ImageStore } from "./image_store.ts";
+import { run } from "../../lib/core/process.ts";
+import { pullImage, type PullOptions } from "./pull.ts";
+import { ImageStore } from "./store.ts";
 
 /** A qcow2 header (version 3) of a 1 GiB disk, and content behind it. */
 function qcow2(length: number): Uint8Array<ArrayBuffer> {

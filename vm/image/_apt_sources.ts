@@ -4,8 +4,8 @@
  * @module
  */
 
-import { OmertaError } from "../lib/core/errors.ts";
-import { run } from "../lib/core/process.ts";
+import { OmertaError } from "../../lib/core/errors.ts";
+import { run } from "../../lib/core/process.ts";
 
 /** What mmdebstrap needs to know about the host's package sources. */
 export interface AptSources {

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { EXIT, messageOf, OmertaError } from "../lib/core/errors.ts";
+import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 
 /** Options of {@link download}. */
 export interface DownloadOptions {

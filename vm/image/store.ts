@@ -20,15 +20,15 @@
 import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { EXIT, messageOf, OmertaError } from "../lib/core/errors.ts";
+import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import {
   exists,
   makePrivateFolder,
   readTextIfThere,
   removeIfThere,
   writeFileAtomic,
-} from "../lib/core/files.ts";
-import { startTimeOf } from "../lib/core/process.ts";
+} from "../../lib/core/files.ts";
+import { startTimeOf } from "../../lib/core/process.ts";
 import type { BaseImage } from "./image.ts";
 
 /** How often a lock that is taken is tried again. */

@@ -18,13 +18,13 @@
  */
 
 import { Document, Scalar, visit } from "yaml";
-import FIREWALL_UNIT from "../cloud-init/omerta-firewall.service" with { type: "text" };
-import IPTABLES from "../cloud-init/iptables.rules" with { type: "text" };
-import NFTABLES from "../cloud-init/nftables.conf" with { type: "text" };
-import SETUP from "../cloud-init/setup.sh" with { type: "text" };
-import SSHD from "../cloud-init/sshd.conf" with { type: "text" };
-import WG0 from "../cloud-init/wg0.py" with { type: "text" };
-import WG0_UNIT from "../cloud-init/omerta-wg0.service" with { type: "text" };
+import FIREWALL_UNIT from "../../cloud-init/omerta-firewall.service" with { type: "text" };
+import IPTABLES from "../../cloud-init/iptables.rules" with { type: "text" };
+import NFTABLES from "../../cloud-init/nftables.conf" with { type: "text" };
+import SETUP from "../../cloud-init/setup.sh" with { type: "text" };
+import SSHD from "../../cloud-init/sshd.conf" with { type: "text" };
+import WG0 from "../../cloud-init/wg0.py" with { type: "text" };
+import WG0_UNIT from "../../cloud-init/omerta-wg0.service" with { type: "text" };
 import { checkSeedOptions } from "./_seed_check.ts";
 import type { SeedNetwork, SeedOptions, SeedWireGuard } from "./seed_options.ts";
 import { writeIso } from "./iso9660.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { EXIT, OmertaError } from "../lib/core/errors.ts";
+import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import type { SeedOptions } from "./seed_options.ts";
 
 const KEYS_MAX = 64;

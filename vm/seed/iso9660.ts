@@ -20,7 +20,7 @@
  * @module
  */
 
-import { EXIT, OmertaError } from "../lib/core/errors.ts";
+import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import {
   directoryRecord,
   packRecords,

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parse } from "yaml";
-import { OmertaError } from "../lib/core/errors.ts";
-import { run } from "../lib/core/process.ts";
-import { generateSshKey } from "../lib/core/ssh_key.ts";
+import { OmertaError } from "../../lib/core/errors.ts";
+import { run } from "../../lib/core/process.ts";
+import { generateSshKey } from "../../lib/core/ssh_key.ts";
 import { renderSeed, seedIso } from "./cloud_init.ts";
 import type { SeedOptions } from "./seed_options.ts";
-import { GUEST_PACKAGES } from "./image_build.ts";
+import { GUEST_PACKAGES } from "../image/build.ts";
 
 const hostKey = generateSshKey("web");
 const userKey = generateSshKey("me@laptop").publicLine;

@@ -17,15 +17,15 @@
 
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import CUSTOMIZE from "../cloud-init/image_customize.sh" with { type: "text" };
-import EARLY from "../cloud-init/image_early.sh" with { type: "text" };
-import PACK from "../cloud-init/image_pack.sh" with { type: "text" };
-import { EXIT, OmertaError } from "../lib/core/errors.ts";
-import { run, runChecked } from "../lib/core/process.ts";
+import CUSTOMIZE from "../../cloud-init/image_customize.sh" with { type: "text" };
+import EARLY from "../../cloud-init/image_early.sh" with { type: "text" };
+import PACK from "../../cloud-init/image_pack.sh" with { type: "text" };
+import { EXIT, OmertaError } from "../../lib/core/errors.ts";
+import { run, runChecked } from "../../lib/core/process.ts";
 import { type AptSources, aptSources } from "./_apt_sources.ts";
 import { runLines } from "./_run_lines.ts";
 import type { BaseImage } from "./image.ts";
-import { checkImageName, IMAGE_FILES, type ImageDraft, type ImageStore } from "./image_store.ts";
+import { checkImageName, IMAGE_FILES, type ImageDraft, type ImageStore } from "./store.ts";
 
 /** How far the making of an image is. */
 export interface ImageProgress {

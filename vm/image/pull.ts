@@ -13,13 +13,13 @@
 
 import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
-import { EXIT, messageOf, OmertaError } from "../lib/core/errors.ts";
-import { removeIfThere } from "../lib/core/files.ts";
+import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
+import { removeIfThere } from "../../lib/core/files.ts";
 import { mebibytes, readDiskHeader } from "./_disk_header.ts";
 import { download } from "./_download.ts";
 import type { BaseImage } from "./image.ts";
-import type { ImageProgress } from "./image_build.ts";
-import { checkImageName, IMAGE_FILES, type ImageStore } from "./image_store.ts";
+import type { ImageProgress } from "./build.ts";
+import { checkImageName, IMAGE_FILES, type ImageStore } from "./store.ts";
 
 /** Options of {@link pullImage}. */
 export interface PullOptions {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { BaseImage } from "./image.ts";
-import { ImageStore, type NewImage } from "./image_store.ts";
+import { ImageStore, type NewImage } from "./store.ts";
 
 const newImage: NewImage = {
   name: "debian-12",

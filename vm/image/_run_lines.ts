@@ -4,8 +4,8 @@
  * @module
  */
 
-import { OmertaError } from "../lib/core/errors.ts";
-import { spawn } from "../lib/core/process.ts";
+import { OmertaError } from "../../lib/core/errors.ts";
+import { spawn } from "../../lib/core/process.ts";
 
 /** Options of {@link runLines}. */
 export interface RunLinesOptions {

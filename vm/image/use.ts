@@ -4,10 +4,10 @@
  * @module
  */
 
-import { exists } from "../lib/core/files.ts";
-import { parseVmId } from "../lib/core/ids.ts";
-import { run } from "../lib/core/process.ts";
-import { vmPaths } from "./hypervisor.ts";
+import { exists } from "../../lib/core/files.ts";
+import { parseVmId } from "../../lib/core/ids.ts";
+import { run } from "../../lib/core/process.ts";
+import { vmPaths } from "../hypervisor.ts";
 import type { BaseImage } from "./image.ts";
 
 /** Ids of the VMs below `vms` whose overlay has `image` beneath it. */

@@ -9,11 +9,11 @@
  */
 
 import { join } from "node:path";
-import { EXIT, messageOf, OmertaError } from "../lib/core/errors.ts";
-import { runChecked } from "../lib/core/process.ts";
+import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
+import { runChecked } from "../../lib/core/process.ts";
 import { mebibytes, readDiskHeader } from "./_disk_header.ts";
 import type { BaseImage } from "./image.ts";
-import { checkImageName, IMAGE_FILES, type ImageStore } from "./image_store.ts";
+import { checkImageName, IMAGE_FILES, type ImageStore } from "./store.ts";
 
 /** Options of {@link importImage}. */
 export interface ImportOptions {

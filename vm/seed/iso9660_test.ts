@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import fc from "fast-check";
-import { run } from "../lib/core/process.ts";
+import { run } from "../../lib/core/process.ts";
 import { type IsoFile, writeIso } from "./iso9660.ts";
 
 const SECTOR = 2048;
