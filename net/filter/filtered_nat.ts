@@ -54,6 +54,8 @@
  *  4. `no-flow`: the guest has spoken, to an endpoint that is still allowed.
  *  5. `no-room`: the sink takes it.
  *
+ * The rules stand in one file, in this order, so that they can be read against this list.
+ *
  * ## Limits
  *
  * - Frames of 1514 bytes, payloads of 1472; longer ones are refused, never split.

@@ -11,7 +11,8 @@
  * ```
  *
  * The thread ends with {@link Plane.close}, with the process, or with an error of its own, which
- * `onFailed` hears. A TUN interface goes with the thread, also when the process is killed.
+ * `onFailed` hears. A TUN interface goes with the thread, also when the process is killed. One file,
+ * because the interfaces that the rest of the node codes against stand beside the class they describe.
  *
  * @module
  */

@@ -101,6 +101,8 @@ testIf(missing, "W3, V6: lend, borrow, shell, files, list, release, nothing left
       assert.equal(await probe("192.168.100.1"), "refused\n");
       assert.match(await borrower.ok("ssh", "web", "ip neigh show 192.168.100.1"), /lladdr/);
       await borrower.ok("ssh", "web", `sudo ip route add ${LENDER} via 192.168.100.1`);
+      // Positive control: the lender's address answers where it should.
+      await borrowerMachine.runChecked("ping", ["-c", "1", "-W", "2", LENDER]);
       assert.equal(await probe(LENDER), "refused\n");
       const status: { cables: { refused: Record<string, number> }[] } = JSON.parse(
         await lender.ok("status", "--json"),

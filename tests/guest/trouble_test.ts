@@ -26,7 +26,7 @@ testIf(missing, "a lender without QEMU says so, and how to get it", async () => 
   await using bin = await binWith("qemu-img", "ip", "ssh");
   await world.lender.startDaemonWith({ PATH: bin.path });
   const result = await world.borrower.run(REQUEST);
-  assert.notEqual(result.code, 0);
+  assert.equal(result.code, 1);
   assert.match(result.stderr, /qemu/i);
   assert.match(result.stderr, /Next: .*(apt|brew|check-deps)/);
   await assertNothingLeft(world);
@@ -41,7 +41,7 @@ testIf(missing, "a lender whose disk is full refuses, and nothing is left", asyn
   try {
     await lender.startDaemon();
     const result = await borrower.run(REQUEST);
-    assert.notEqual(result.code, 0);
+    assert.equal(result.code, 1);
     assert.match(result.stderr, /disk is 10 GiB, this host has 0 GiB free/);
     assert.match(result.stderr, /Next: .*--disk/);
     await assertNothingLeft(world);
