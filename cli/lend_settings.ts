@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LendRules } from "../lib/core/config.ts";
+import { type LendRules, ROGUE_ACTIONS } from "../lib/core/config.ts";
 import { EXIT, OmertaError } from "../lib/core/errors.ts";
 import { capacityOf } from "../lib/node/capacity.ts";
 import { formatTtl } from "../lib/node/rules.ts";
@@ -21,6 +21,8 @@ export interface LendSetting {
   readonly show: (lend: LendRules) => string;
   /** The changes that give it a value; the default without. Throws on what it cannot read. */
   readonly change: (lend: LendRules, text: string | undefined) => LendChanges;
+  /** Whether it holds for VMs that run too, and at once. */
+  readonly forRunning: boolean;
 }
 
 /** A parser of `cli/values.ts`, for an option that it names in its errors. */
@@ -33,10 +35,11 @@ function setting<Value>(
   parse: Parse<Value>,
   show: LendSetting["show"],
   put: (value: Value | undefined, lend: LendRules) => LendChanges,
+  forRunning = false,
 ): [string, LendSetting] {
   const change: LendSetting["change"] = (lend, text) =>
     put(text === undefined ? undefined : parse(name)(text), lend);
-  return [name, { what, show, change }];
+  return [name, { what, show, change, forRunning }];
 }
 
 /** Every setting by name, in the order in which they are shown. */
@@ -139,6 +142,50 @@ export const LEND_SETTINGS: ReadonlyMap<string, LendSetting> = new Map([
     ({ reserve }) => `${reserve.memoryMiB} MiB`,
     (memoryMiB, { reserve }) => ({ reserve: { ...reserve, memoryMiB } }),
   ),
+  setting(
+    "rogue-action",
+    "what is done about a VM that is called rogue: log, alarm or end",
+    parseRogueAction,
+    ({ rogue }) => rogue.action,
+    (action, { rogue }) => ({ rogue: { ...rogue, action } }),
+    true,
+  ),
+  setting(
+    "rogue-per-minute",
+    "refused frames in a minute that make a VM rogue",
+    parseCount,
+    ({ rogue }) => String(rogue.perMinute),
+    (perMinute, { rogue }) => ({ rogue: { ...rogue, perMinute } }),
+  ),
+  setting(
+    "rogue-per-hour",
+    "refused frames in an hour that make a VM rogue",
+    parseCount,
+    ({ rogue }) => String(rogue.perHour),
+    (perHour, { rogue }) => ({ rogue: { ...rogue, perHour } }),
+  ),
+  setting(
+    "rogue-destinations",
+    "different destinations in an hour that make a VM rogue",
+    parseCount,
+    ({ rogue }) => String(rogue.destinations),
+    (destinations, { rogue }) => ({ rogue: { ...rogue, destinations } }),
+  ),
+  setting(
+    "rogue-spoofed",
+    "frames under a false source address in an hour that make a VM rogue",
+    parseCount,
+    ({ rogue }) => String(rogue.spoofed),
+    (spoofed, { rogue }) => ({ rogue: { ...rogue, spoofed } }),
+  ),
+  setting(
+    "tunnel-timeout",
+    "how long a VM may be without its tunnel, or off",
+    orOff(parseSeconds),
+    ({ tunnelTimeoutSeconds: s }) => s === null ? "off" : formatTtl(s),
+    (tunnelTimeoutSeconds) => ({ tunnelTimeoutSeconds }),
+    true,
+  ),
 ]);
 
 function limit(most: number | undefined, unit = ""): string {
@@ -191,6 +238,24 @@ function parseShare(option: string): (text: string) => number {
       { exit: EXIT.usage },
     );
   };
+}
+
+/** One of {@link ROGUE_ACTIONS}. */
+function parseRogueAction(option: string): (text: string) => LendRules["rogue"]["action"] {
+  return (text) => {
+    const action = ROGUE_ACTIONS.find((one) => one === text);
+    if (action) return action;
+    throw new OmertaError(
+      "bad-option",
+      `Cannot use ${option} '${text}': want ${ROGUE_ACTIONS.join(", ")}`,
+      { exit: EXIT.usage },
+    );
+  };
+}
+
+/** `off`, or what `parse` takes. */
+function orOff(parse: Parse<number>): Parse<number | null> {
+  return (option) => (text) => text === "off" ? null : parse(option)(text);
 }
 
 /** `0`, or what `parse` takes. */

@@ -23,6 +23,13 @@ Deno.test.each([
   ["sample-rate", "0.25", "0.25"],
   ["reserve-cpus", "1", "1"],
   ["reserve-memory", "4G", "4096 MiB"],
+  ["rogue-action", "end", "end"],
+  ["rogue-per-minute", "10", "10"],
+  ["rogue-per-hour", "20", "20"],
+  ["rogue-destinations", "64", "64"],
+  ["rogue-spoofed", "1", "1"],
+  ["tunnel-timeout", "300s", "5m"],
+  ["tunnel-timeout", "off", "off"],
 ])(
   "LEND_SETTINGS: '%s' takes '%s', shows it, and is as at first afterwards",
   (name, text, shown) => {
@@ -55,6 +62,8 @@ Deno.test("LEND_SETTINGS refuses values that the file could not hold", () => {
   assert.throws(() => set(FIRST, "vm-memory", "100"), /Cannot set vm-memory: .*256/);
   assert.throws(() => set(FIRST, "modes", "filtered,none"), /Cannot set modes: .*filtered/);
   assert.throws(() => set(FIRST, "sample-rate", "0.0"), { code: "bad-option" });
+  assert.throws(() => set(FIRST, "rogue-destinations", "65"), /Cannot set rogue-dest.*64/);
+  assert.throws(() => set(FIRST, "tunnel-timeout", "29s"), /Cannot set tunnel-timeout: .*30/);
   assert.throws(() => set(FIRST, "vms", "0"), { code: "bad-option" });
   assert.throws(() => set(FIRST, "load", "1"), { message: /there is no such setting/, exit: 2 });
 });

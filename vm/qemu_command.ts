@@ -10,7 +10,7 @@
  * seed     ISO 9660 labelled cidata, virtio-blk, read-only
  * console  serial port, to our socket
  * qmp      QEMU listens
- * network  cable: one Ethernet frame per unix datagram | user: one forwarded port | none
+ * network  cable: one Ethernet frame per unix datagram | user: one forwarded port | tap | none
  * ```
  *
  * @see {@link https://www.qemu.org/docs/master/system/invocation.html | QEMU invocation}
@@ -59,6 +59,17 @@ export type VmNetwork =
     readonly kind: "user";
     /** Port on 127.0.0.1. */
     readonly sshPort: number;
+  }
+  | {
+    /**
+     * An interface of the host that QEMU makes, needs root for and takes away with itself. It is down
+     * until somebody brings it up: what guards it is put in place before that.
+     */
+    readonly kind: "tap";
+    /** Hardware address of the guest, `52:54:00:..`. */
+    readonly mac: string;
+    /** Name of the interface, at most 15 bytes. */
+    readonly ifname: string;
   }
   | {
     /** No network card. */
@@ -169,6 +180,13 @@ function network(spec: QemuSpec): string[] {
         `hostfwd=tcp:127.0.0.1:${spec.network.sshPort}-192.168.100.2:22`,
         "-device",
         `virtio-net-pci,netdev=net,mac=${USER_MAC},romfile=`,
+      ];
+    case "tap":
+      return [
+        "-netdev",
+        `tap,id=net,ifname=${escapeComma(spec.network.ifname)},script=no,downscript=no`,
+        "-device",
+        `virtio-net-pci,netdev=net,mac=${spec.network.mac},romfile=`,
       ];
     case "cable": {
       const local = socketPath(spec.guestSocket);

@@ -45,7 +45,7 @@ function setCommand(context: Context): CommandUnknownOpts {
   return new Command("set")
     .description("Change a rule; 'default' as the value makes it what it was at first")
     .argument("<rule>", [...LEND_SETTINGS.keys()].join(", "))
-    .argument("<value>", "a number, a size as in 2G, a time as in 4h, yes, no, or default")
+    .argument("<value>", "a number, a size as in 2G, a time as in 4h, a word, or default")
     .action(async (name, value) => {
       const setting = lendSetting(name);
       const text = value === "default" ? undefined : value;
@@ -54,7 +54,10 @@ function setCommand(context: Context): CommandUnknownOpts {
         `${name} to '${value}'`,
         (lend) => setting.change(lend, text),
       );
-      print(`${name} is ${setting.show(lend)} from the next request on; VMs that run go on`);
+      const since = setting.forRunning
+        ? "from now on, for VMs that run too"
+        : "from the next request on; VMs that run go on";
+      print(`${name} is ${setting.show(lend)} ${since}`);
     });
 }
 

@@ -9,7 +9,8 @@ import type { StatusView } from "../../lib/api/schemas.ts";
 import { ApiClient } from "../../lib/api/client.ts";
 import { identityOf, loadConfig } from "../../lib/core/config.ts";
 import type { Context } from "../context.ts";
-import { formatAge, formatBytes, print, printJson } from "../output.ts";
+import { describeAlarm } from "./vm_alarms.ts";
+import { formatAge, formatBytes, paint, print, printJson } from "../output.ts";
 
 /** The command. */
 export function statusCommand(context: Context): CommandUnknownOpts {
@@ -59,6 +60,10 @@ export function printStatus(status: StatusView): void {
           `${formatBytes(cable?.toGuest ?? 0)} in, ${refused} frames refused`,
       );
     }
+    for (const alarm of lending.alarms) {
+      print(`  ${paint("red", "ALARM")}    ${describeAlarm(alarm, now)}`);
+    }
+    if (lending.alarms.length > 0) print("           ('omerta vm alarms --clear' when looked at)");
   } else print("  lends    nothing");
   print(`  borrows  ${status.borrowed.length} VMs`);
   for (const vm of status.borrowed) {

@@ -6,10 +6,12 @@
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { Context } from "../context.ts";
+import { vmAlarmsCommand } from "./vm_alarms.ts";
 import { vmBootTestCommand } from "./vm_boot_trial.ts";
 import { vmConsoleCommand } from "./vm_console.ts";
 import { vmListCommand } from "./vm_list.ts";
 import { vmLogsCommand } from "./vm_logs.ts";
+import { vmRefusedCommand } from "./vm_refused.ts";
 import { vmReleaseCommand } from "./vm_release.ts";
 import { vmRequestCommand } from "./vm_request.ts";
 
@@ -22,5 +24,7 @@ export function vmCommand(context: Context): CommandUnknownOpts {
     .addCommand(vmReleaseCommand(context))
     .addCommand(vmConsoleCommand(context))
     .addCommand(vmLogsCommand(context))
+    .addCommand(vmAlarmsCommand(context))
+    .addCommand(vmRefusedCommand(context))
     .addCommand(vmBootTestCommand(context));
 }

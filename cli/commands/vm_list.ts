@@ -17,9 +17,9 @@ export function vmListCommand(context: Context): CommandUnknownOpts {
     .description("List the VMs that are borrowed and those that are lent")
     .option("--json", "print JSON")
     .action(async ({ json }) => {
-      const { borrowed, lent } = await read(context);
+      const { borrowed, lent, alarms } = await read(context);
       if (json) {
-        printJson({ borrowed, lent });
+        printJson({ borrowed, lent, alarms });
         return;
       }
       const now = Date.now();
@@ -40,7 +40,7 @@ export function vmListCommand(context: Context): CommandUnknownOpts {
       print();
       print("Lent to others:");
       printTable(
-        ["name", "id", "borrower", "from", "mode", "stage", "memory", "age"],
+        ["name", "id", "borrower", "from", "mode", "stage", "memory", "age", "alarms"],
         lent.map((vm) => [
           vm.name,
           vm.id,
@@ -50,6 +50,7 @@ export function vmListCommand(context: Context): CommandUnknownOpts {
           vm.dryRun ? "dry run" : vm.stage,
           `${vm.memoryMiB} MiB`,
           formatAge(now - vm.since),
+          alarms.filter((alarm) => alarm.vm === vm.id).map(({ kind }) => kind).join(", ") || "none",
         ]),
         "",
       );
@@ -60,12 +61,13 @@ export function vmListCommand(context: Context): CommandUnknownOpts {
 async function read(context: Context): Promise<
   Pick<Awaited<ReturnType<ApiClient["status"]>>, "borrowed"> & {
     lent: NonNullable<Awaited<ReturnType<ApiClient["status"]>>["lending"]>["vms"];
+    alarms: NonNullable<Awaited<ReturnType<ApiClient["status"]>>["lending"]>["alarms"];
   }
 > {
   using client = new ApiClient(context.paths.socket);
   if (await client.isUp()) {
     const { borrowed, lending } = await client.status();
-    return { borrowed, lent: lending?.vms ?? [] };
+    return { borrowed, lent: lending?.vms ?? [], alarms: lending?.alarms ?? [] };
   }
   await loadConfig(context.paths);
   const leases = await LeaseStore.load(context.paths.leases);
@@ -75,5 +77,5 @@ async function read(context: Context): Promise<
     ...{ id, name, host, address, since, mode, dryRun },
     ...(readyAt === undefined ? {} : { readyAt }),
   }));
-  return { borrowed, lent: [] };
+  return { borrowed, lent: [], alarms: [] };
 }

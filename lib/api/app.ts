@@ -9,6 +9,8 @@
  *                                  "hold": gives it back when the client goes away
  * DELETE /v1/vms/:name             give it back
  * GET    /v1/lent/:name/console    ?lines=N
+ * GET    /v1/lent/:name/refused    its last refused frames, and how many there were by reason
+ * GET    /v1/alarms                ?vm=NAME: alarms about lent VMs; DELETE forgets them
  * POST   /v1/stop                  end the daemon
  * ```
  *
@@ -23,6 +25,7 @@ import type { LentVm } from "../node/lease.ts";
 import type { Node, NodeStatus } from "../node/node.ts";
 import {
   type LentView,
+  type RefusedView,
   RequestBody,
   type RequestEvent,
   type StatusView,
@@ -75,6 +78,20 @@ export function createApp(node: Node, stop: () => void, ending: AbortSignal): Ho
     const lines = Math.min(Number(c.req.query("lines") ?? "50") || 0, MAX_CONSOLE_LINES);
     const vm = findLent(node, c.req.param("name"));
     return c.json({ lines: node.manager.get(vm.id)?.consoleLines(lines) ?? [] });
+  });
+
+  app.get("/v1/lent/:name/refused", async (c) => {
+    return c.json(await refusedView(node, findLent(node, c.req.param("name"))));
+  });
+
+  app.get("/v1/alarms", (c) => {
+    const name = alarmedName(node, c.req.query("vm"));
+    return c.json({ alarms: node.lender?.alarms.list(name) ?? [] });
+  });
+
+  app.delete("/v1/alarms", (c) => {
+    const name = alarmedName(node, c.req.query("vm"));
+    return c.json({ alarms: node.lender?.alarms.clear(name) ?? [] });
   });
 
   app.post("/v1/stop", (c) => {
@@ -144,6 +161,35 @@ function findLent(node: Node, nameOrId: string): LentVm {
   );
 }
 
+/** A name that alarms are asked for by: an alarm's, or else that of a VM that is lent. */
+function alarmedName(node: Node, nameOrId: string | undefined): string | undefined {
+  if (nameOrId !== undefined && !node.lender?.alarms.list(nameOrId).length) {
+    findLent(node, nameOrId);
+  }
+  return nameOrId;
+}
+
+async function refusedView(node: Node, { id, name }: LentVm): Promise<RefusedView> {
+  const { plane } = await node.status();
+  const cable = plane.guests.find((guest) => guest.id === id);
+  if (!cable) {
+    throw new OmertaError(
+      "no-cable",
+      `Cannot say what VM "${name}" was not allowed to send: it has no cable now`,
+      { next: "See 'omerta vm list' for its stage, and 'omerta vm logs'" },
+    );
+  }
+  const frames = await node.refusedFrames(id);
+  return {
+    ...{ id, name },
+    counts: refusals(cable.fromGuest),
+    frames: frames.map(({ time, reason, length, text, bytes }) => ({
+      ...{ time, reason, length, text },
+      bytes: bytes.toBase64(),
+    })),
+  };
+}
+
 function statusView(status: NodeStatus): StatusView {
   const { lending, plane } = status;
   return {
@@ -162,6 +208,7 @@ function statusView(status: NodeStatus): StatusView {
       accelerator: lending.accelerator,
       dryRun: lending.dryRun,
       vms: lending.vms.map(lentView),
+      alarms: [...lending.alarms],
     },
     borrowed: status.borrowed.map(vmView),
     controlFaults: status.controlFaults,

@@ -9,9 +9,12 @@ import type { z } from "zod";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import { exists } from "../core/files.ts";
 import {
+  AlarmsView,
+  type AlarmView,
   ApiError,
   ConsoleView,
   fromApiError,
+  RefusedView,
   ReleaseView,
   type RequestBody,
   RequestEvent,
@@ -111,6 +114,19 @@ export class ApiClient implements Disposable {
   async console(nameOrId: string, lines: number): Promise<string[]> {
     const path = `/v1/lent/${encodeURIComponent(nameOrId)}/console?lines=${lines}`;
     return (await this.#json(ConsoleView, "GET", path)).lines;
+  }
+
+  /** The last refused frames of a VM that is lent. */
+  async refused(nameOrId: string): Promise<RefusedView> {
+    const path = `/v1/lent/${encodeURIComponent(nameOrId)}/refused`;
+    return await this.#json(RefusedView, "GET", path);
+  }
+
+  /** Alarms about a VM that is lent or was; about all without. `clear` forgets them as well. */
+  async alarms(nameOrId: string | undefined, clear: boolean): Promise<AlarmView[]> {
+    const query = nameOrId === undefined ? "" : `?vm=${encodeURIComponent(nameOrId)}`;
+    const method = clear ? "DELETE" : "GET";
+    return (await this.#json(AlarmsView, method, `/v1/alarms${query}`)).alarms;
   }
 
   /** Ends the daemon. */

@@ -151,6 +151,40 @@ export const LentView = z.object({
 /** A VM that is lent. */
 export type LentView = z.infer<typeof LentView>;
 
+/** One kind of alarm about one VM that is lent, or was. */
+export const AlarmView = z.object({
+  /** Id of the VM. */
+  vm: z.string(),
+  /** Name that the borrower gave it. */
+  name: z.string(),
+  /** Id of the borrower's peer. */
+  borrower: z.string(),
+  /** What it is about: spoofing, scan, per-minute, per-hour, flood. */
+  kind: z.string(),
+  /** What it is about, in words. */
+  words: z.string(),
+  /** When it was raised first: ms since 1970. */
+  first: z.number(),
+  /** When it was raised last: ms since 1970. */
+  last: z.number(),
+  /** How often it was raised. */
+  times: z.number(),
+  /** Frames that were counted for it the last time. */
+  frames: z.number(),
+  /** Different destinations in the hour before the last time. */
+  destinations: z.number(),
+  /** The frame that was one too many the last time, and why it was refused. */
+  frame: z.string(),
+});
+/** One kind of alarm about one VM that is lent, or was. */
+export type AlarmView = z.infer<typeof AlarmView>;
+
+/** Answer to `GET /v1/alarms`, and to `DELETE`, which forgets them. */
+export const AlarmsView = z.object({
+  /** The alarms, the last raised last. */
+  alarms: z.array(AlarmView),
+});
+
 /** Answer to `GET /v1/status`. */
 export const StatusView = z.object({
   /** Version of the program. */
@@ -183,6 +217,8 @@ export const StatusView = z.object({
     dryRun: z.boolean(),
     /** The VMs lent. */
     vms: z.array(LentView),
+    /** Alarms that nobody has looked at yet. */
+    alarms: z.array(AlarmView),
   }).nullable(),
   /** VMs borrowed. */
   borrowed: z.array(VmView),
@@ -231,3 +267,28 @@ export const ConsoleView = z.object({
   /** The last lines of the guest's console, oldest first. */
   lines: z.array(z.string()),
 });
+
+/** Answer to `GET /v1/lent/:name/refused`. */
+export const RefusedView = z.object({
+  /** Id of the VM. */
+  id: z.string(),
+  /** Name that the borrower gave it. */
+  name: z.string(),
+  /** Frames refused since its start, by reason. */
+  counts: z.record(z.string(), z.number()),
+  /** The last of them, oldest first. */
+  frames: z.array(z.object({
+    /** When: ms since 1970. */
+    time: z.number(),
+    /** Why. */
+    reason: z.string(),
+    /** Its length, in bytes. */
+    length: z.number(),
+    /** One line about it. */
+    text: z.string(),
+    /** Its beginning, base64. */
+    bytes: z.base64(),
+  })),
+});
+/** Answer to `GET /v1/lent/:name/refused`. */
+export type RefusedView = z.infer<typeof RefusedView>;

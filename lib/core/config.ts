@@ -38,6 +38,12 @@ const QuietHours = z.string().refine(
 /** The same as in net/filter/strategy.ts, which says what each means. */
 const Mode = z.enum(["filtered", "conntrack", "sampled"]);
 
+/** How long a VM's tunnel may be lost, when the lender sets nothing else; in seconds. */
+export const DEFAULT_TUNNEL_TIMEOUT_S = 600;
+
+/** What a lender has done about a VM that is called rogue. */
+export const ROGUE_ACTIONS = ["log", "alarm", "end"] as const;
+
 const ConfigSchema = z.strictObject({
   /** Version of this file's form. */
   version: z.literal(1),
@@ -96,6 +102,25 @@ const ConfigSchema = z.strictObject({
     modes: z.array(Mode).min(1).max(Mode.options.length).default([...Mode.options]),
     /** Share of the frames that mode `sampled` judges. */
     sampleRate: z.number().gt(0).max(1).default(0.01),
+    /** From when on a VM is called rogue, as net/filter/rogue.ts counts, and what is done then. */
+    rogue: z.strictObject({
+      /** Write it down, or raise an alarm too, or end the VM too. */
+      action: z.enum(ROGUE_ACTIONS).default("alarm"),
+      /** Refused frames in a minute. */
+      perMinute: z.int().min(1).default(60),
+      /** Refused frames in an hour. */
+      perHour: z.int().min(1).default(300),
+      /** Different destinations in an hour. */
+      destinations: z.int().min(1).max(64).default(16),
+      /** Frames under a false source address in an hour. */
+      spoofed: z.int().min(1).default(3),
+    }).prefault({}),
+    /**
+     * A VM is ended when nothing of its tunnel was heard for so long, in seconds; null for never.
+     * Keepalives come every 15 seconds.
+     */
+    tunnelTimeoutSeconds: z.int().min(30).max(31_536_000).nullable()
+      .default(DEFAULT_TUNNEL_TIMEOUT_S),
   }).prefault({}),
   /** Lenders whose link was imported. */
   lenders: z.array(z.strictObject({

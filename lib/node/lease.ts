@@ -6,6 +6,7 @@
 
 import { lastStage, type Stage, type StageRecord } from "../../vm/stages.ts";
 import type { NetworkKey } from "../../net/mesh/envelope.ts";
+import type { RogueLimits } from "../../net/filter/rogue.ts";
 import type { Endpoint } from "../../net/os/endpoint.ts";
 import type { PeerId, VmId } from "../core/ids.ts";
 import type { Resources } from "./capacity.ts";
@@ -64,6 +65,8 @@ export interface Lease extends Resources {
   readonly accepted: VmAccepted;
   /** Share of its frames that is judged in mode `sampled`. */
   readonly sampleRate: number;
+  /** From when on it is called rogue. */
+  readonly rogue: RogueLimits;
   /** When it was asked for: ms since 1970. */
   readonly since: number;
   /** Ends the start. */

@@ -2,8 +2,11 @@
  * The lender's half of a node: takes requests, boots a sealed VM for each, and ends it.
  *
  * What is promised for each VM: its only cable is the filter in the data plane, its only way out is
- * to the borrower's endpoint, and when it ends (released, expired, borrower gone, lender stopped, a
- * failed start) its process, sockets and disk are gone.
+ * to the borrower's endpoint, and when it ends (released, expired, borrower or tunnel gone, lender
+ * stopped, a failed start) its process, sockets and disk are gone.
+ *
+ * The file is longer than others because all ways on which a VM begins and ends meet in its table of
+ * leases; what decides about them is beside it.
  *
  * @module
  */
@@ -12,13 +15,16 @@ import type { BaseImage } from "../../vm/image/image.ts";
 import type { Vm, VmManager } from "../../vm/manager.ts";
 import { failStage, reachStage, type Stage, stageError } from "../../vm/stages.ts";
 import type { Accelerator } from "../../vm/accelerator.ts";
+import type { RogueAlarm } from "../../net/filter/rogue.ts";
 import type { Plane } from "../../net/plane/plane.ts";
 import type { LendRules } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
 import { machineIdOf, type PeerId, peerIdOf, type VmId } from "../core/ids.ts";
 import { type EventLog, logger } from "../core/log.ts";
 import type { LocalTime } from "../core/quiet_hours.ts";
+import { Alarms } from "./alarms.ts";
 import type { Control, Origin } from "./control.ts";
+import { EndedVms } from "./ended_vms.ts";
 import { type HostNow, takenMemory } from "./host_now.ts";
 import { type GuestKeys, guestMac, vmForLease } from "./vm_for_lease.ts";
 import { type Lease, type LentVm, overdue, statusOf, viewOf } from "./lease.ts";
@@ -35,7 +41,9 @@ import {
 } from "./messages.ts";
 import { violationReason } from "./modes.ts";
 import { newLease } from "./new_lease.ts";
+import { judgeRogue } from "./rogue_vm.ts";
 import { refusalOf } from "./rules.ts";
+import { tunnelFaults } from "./tunnel_watch.ts";
 
 /** How often expiry and heartbeats are looked at, in ms. */
 const SWEEP_MS = 5_000;
@@ -48,7 +56,7 @@ export interface LenderOptions {
   /** Control side of the node. */
   readonly control: Control;
   /** Data plane of the node. */
-  readonly plane: Pick<Plane, "addGuest" | "removeGuest" | "setUplink">;
+  readonly plane: Pick<Plane, "addGuest" | "removeGuest" | "setUplink" | "stats">;
   /** Boots the VMs. */
   readonly manager: Pick<VmManager, "create" | "get">;
   /** Finds a base image by name or id; the default one without. */
@@ -75,9 +83,12 @@ const log = logger("lender");
 
 /** Lends VMs. */
 export class Lender implements AsyncDisposable {
+  /** Alarms that nobody has looked at yet. */
+  readonly alarms: Alarms = new Alarms();
   readonly #o: LenderOptions;
   readonly #leases = new Map<VmId, Lease>();
   readonly #failed = new Map<VmId, Lease>();
+  readonly #ended = new EndedVms<Lease>();
   readonly #sweep: ReturnType<typeof setInterval>;
 
   /** Registers the handlers; requests are served from now on. */
@@ -124,6 +135,7 @@ export class Lender implements AsyncDisposable {
       accelerator: this.#o.accelerator,
       dryRun,
       sampleRate: rules.sampleRate,
+      rogue: rules.rogue,
       now: now(),
     });
     this.#leases.set(lease.id, lease);
@@ -178,6 +190,7 @@ export class Lender implements AsyncDisposable {
             uplink: lease.endpoint,
             mode: lease.request.mode,
             sampleRate: lease.sampleRate,
+            rogue: lease.rogue,
           }),
       });
       void vm.exited.then((reason) => this.#exited(lease, vm, reason));
@@ -215,16 +228,35 @@ export class Lender implements AsyncDisposable {
     const lease = this.#leases.get(id);
     if (!lease) return; // it was ended for another reason
     const { mode, name } = lease.request;
-    const reason = violationReason(mode, frame);
     this.#o.events.add({ event: "vm-violation", vm: id, name, mode, frame });
+    await this.#endAtOnce(lease, "violation", violationReason(mode, frame));
+  }
+
+  /**
+   * Does what the lender's rules say about a VM that is called rogue.
+   *
+   * @param id Id of the VM.
+   * @param alarm What it is called so for.
+   */
+  async rogue(id: VmId, alarm: RogueAlarm): Promise<void> {
+    const lease = this.#leases.get(id);
+    if (!lease) return; // it was ended meanwhile
+    const reason = await judgeRogue({ ...this.#o, alarms: this.alarms }, lease, alarm);
+    if (reason === undefined || this.#leases.get(id) !== lease) return;
+    await this.#endAtOnce(lease, "rogue", reason);
+  }
+
+  /** Ends a VM without grace for what it did on its network card, and tells its borrower why. */
+  async #endAtOnce(lease: Lease, code: "violation" | "rogue", reason: string): Promise<void> {
+    const { id, request: { name } } = lease;
     const wasReady = lease.stages.reached.ready !== undefined;
     if (!wasReady) {
       // Whoever still waits for it asks, and finds it among those that failed.
       this.#fail(
         lease,
-        new OmertaError("violation", `Cannot go on with VM "${name}": ${reason}`, {
+        new OmertaError(code, `Cannot go on with VM "${name}": ${reason}`, {
           exit: EXIT.refused,
-          next: "Nothing but the tunnel may use the VM's network card in this mode",
+          next: "Nothing but the tunnel may use the VM's network card",
         }),
       );
     }
@@ -302,8 +334,15 @@ export class Lender implements AsyncDisposable {
     return { ended: true };
   }
 
-  #heartbeat(vms: readonly string[], origin: Origin): typeof VmList._output {
+  async #heartbeat(vms: readonly string[], origin: Origin): Promise<typeof VmList._output> {
     const machine = origin.machineKey.toHex();
+    // Why comes before that, which the answer says by leaving the VM out.
+    await Promise.all(
+      this.#ended.of(machine, vms).map(({ lease, reason }) => {
+        lease.endpoint = origin.from;
+        return this.#notify([lease], reason);
+      }),
+    );
     return {
       vms: vms.filter((id) => {
         const lease = this.#leases.get(id as VmId);
@@ -324,11 +363,9 @@ export class Lender implements AsyncDisposable {
   }
 
   /** Ends the VM of a lease that is not in the table any more; without grace, at once. */
-  async #takeDown(
-    { id, request, abort, started, accepted }: Lease,
-    reason: string,
-    graceMs?: number,
-  ): Promise<void> {
+  async #takeDown(lease: Lease, reason: string, graceMs?: number): Promise<void> {
+    const { id, request, abort, started, accepted } = lease;
+    this.#ended.add(lease, reason);
     abort.abort(new OmertaError("vm-ended", `Cannot start VM "${request.name}": ${reason}`));
     await started;
     if (!accepted.dryRun) {
@@ -338,14 +375,15 @@ export class Lender implements AsyncDisposable {
     this.#o.events.add({ event: "vm-ended", vm: id, reason });
   }
 
-  /** Ends VMs whose time is over or whose borrower is gone; called every few seconds. */
+  /** Ends VMs whose time is over or whose borrower or tunnel is gone; called every few seconds. */
   async endOverdue(): Promise<void> {
+    const tunnelFault = await tunnelFaults(this.#o, this.#leases.values());
     const now = this.#o.now();
     for (const [id, lease] of this.#failed) {
       if (now - lease.lastSeen > KEEP_FAILED_MS) this.#failed.delete(id);
     }
     await Promise.all([...this.#leases.values()].map(async (lease) => {
-      const reason = overdue(lease, now);
+      const reason = overdue(lease, now) ?? tunnelFault(lease, now);
       if (reason === undefined) return;
       try {
         await this.end(lease.id, reason);

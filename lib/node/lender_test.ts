@@ -19,6 +19,10 @@ import {
   VmStatus,
 } from "./messages.ts";
 import type { BaseImage } from "../../vm/image/image.ts";
+import type { RogueAlarm } from "../../net/filter/rogue.ts";
+import type { PlaneGuestStats, PlaneStats } from "../../net/plane/plane.ts";
+import type { Vm } from "../../vm/manager.ts";
+import { NO_STAGE } from "../../vm/stages.ts";
 import { until } from "../../tests/support/until.ts";
 import type { z } from "zod";
 
@@ -56,6 +60,7 @@ class World implements AsyncDisposable {
         addGuest: () => assert.fail("nothing is started"),
         removeGuest: () => assert.fail("nothing is started"),
         setUplink: () => assert.fail("nothing is started"),
+        stats: () => assert.fail("nothing is started"),
       },
       manager: { create: () => assert.fail("nothing is started"), get: () => undefined },
       findImage: () => assert.fail("no image is needed"),
@@ -426,6 +431,7 @@ Deno.test("F9: Lender looks again when others came first while the image was loo
       addGuest: () => assert.fail("no machine is started"),
       removeGuest: () => Promise.resolve(),
       setUplink: () => assert.fail("nobody moves"),
+      stats: () => assert.fail("no time passes"),
     },
   });
   world.rules = { ...world.rules, vms: 1 };
@@ -436,4 +442,164 @@ Deno.test("F9: Lender looks again when others came first while the image was loo
   assert.equal(first?.status, "fulfilled");
   assert.match(second?.status === "rejected" ? String(second.reason) : "", /1 of 1 are lent/);
   assert.equal(world.lender.list().length, 1);
+});
+
+const ALARM: RogueAlarm = {
+  ...{ kind: "scan", time: 7, frames: 20, destinations: 16 },
+  frame: "UDP 192.168.100.2:9 > 8.8.8.8:53 len 1 (destination)",
+};
+
+/** The reasons that a borrower is told. */
+function noticesOf(borrower: Borrower): string[] {
+  const reasons: string[] = [];
+  borrower.control.handle(CHANNEL.shutdown, ShutdownNotice, (notice) => {
+    reasons.push(notice.reason);
+    return { vms: notice.vms };
+  });
+  return reasons;
+}
+
+Deno.test("N12: a VM that is called rogue is written down, raises an alarm, or is ended, as the rules say now", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  const notices = noticesOf(borrower);
+  const { vmId } = await borrower.request();
+  const other = await borrower.request({ name: "other" });
+  await borrower.status(vmId, ["ready"]);
+  const { lender } = world;
+  const rogue = (action: "log" | "alarm" | "end"): Promise<void> => {
+    world.rules = { ...world.rules, rogue: { ...world.rules.rogue, action } };
+    return lender.rogue(vmId as VmId, ALARM);
+  };
+
+  await rogue("log");
+  assert.match(
+    world.events(),
+    /"event":"vm-rogue".*"action":"log","kind":"scan","words":"it tried 16 dest.*8\.8\.8\.8:53/,
+  );
+  assert.deepEqual(lender.alarms.list(), []);
+  await rogue("alarm");
+  assert.deepEqual(
+    lender.alarms.list().map(({ vm, kind, frames, last }) => [vm, kind, frames, last]),
+    [[vmId, "scan", 20, 7]],
+  );
+  assert.equal(lender.list().length, 2);
+  await rogue("end");
+  assert.deepEqual(lender.list().map(({ id }) => id), [other.vmId]);
+  const reason = "it tried 16 destinations that it may not reach, the last one " +
+    "UDP 192.168.100.2:9 > 8.8.8.8:53 len 1 (destination); this lender ends a VM for that";
+  assert.deepEqual(notices, [reason]);
+  assert.ok(world.events().includes(reason));
+  assert.equal(lender.alarms.list(vmId)[0]?.times, 2, "the alarm stays when the VM has gone");
+  await lender.rogue(vmId as VmId, ALARM); // it may come late
+});
+
+Deno.test("N12: whoever waits for a VM that is ended as rogue is told why", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  world.rules = { ...world.rules, rogue: { ...world.rules.rogue, action: "end" } };
+  const { vmId } = await borrower.request();
+  await world.lender.rogue(vmId as VmId, { ...ALARM, frame: "x".repeat(2000) });
+  assert.match((await borrower.status(vmId)).failure?.reason ?? "", /it tried 16 .* ends a VM/);
+});
+
+/** A VM that is never started, but set up in no time. */
+const SET_UP_VM: Vm = {
+  ...{ id: "0123456789abcdef" as VmId, name: "web", folder: "", guestPath: "", cablePath: "" },
+  ...{ stages: NO_STAGE, state: "running", pid: undefined, accelerator: "tcg" },
+  exited: new Promise(() => {}),
+  waitFor: () => Promise.resolve(),
+  reach: () => {},
+  consoleLines: () => [],
+  stop: () => Promise.resolve(),
+};
+
+Deno.test("N13: a VM whose tunnel is lost is ended, and its borrower told, at the latest when he is back", async () => {
+  let guests: Partial<PlaneGuestStats>[] = [];
+  let asked = 0;
+  await using world = new World({
+    dryRun: false,
+    findImage: () => Promise.resolve(IMAGE),
+    manager: {
+      create: (_, { onStage } = {}) => {
+        onStage?.("cloud-init", 0);
+        return Promise.resolve(SET_UP_VM);
+      },
+      get: () => SET_UP_VM,
+    },
+    plane: {
+      addGuest: () => Promise.resolve(),
+      removeGuest: () => Promise.resolve(),
+      setUplink: () => Promise.resolve(),
+      stats: () => {
+        asked++;
+        return Promise.resolve({ guests } as unknown as PlaneStats);
+      },
+    },
+  });
+  await world.lender.endOverdue();
+  assert.equal(asked, 0, "nobody is asked about nothing");
+  world.rules = { ...world.rules, tunnelTimeoutSeconds: 300 };
+  const borrower = world.borrower("192.168.2.7");
+  const [lost, fine] = [await borrower.request({ cpus: 1 }), await borrower.request({ cpus: 1 })];
+  const begin = world.now;
+  const heard = (id: string, at: number): Partial<PlaneGuestStats> => ({
+    ...{ id, sessionFromGuestMs: at, sessionToGuestMs: at },
+  });
+  const lent = (): string[] => world.lender.list().map(({ id }) => id);
+  const pass = async (ms: number): Promise<void> => {
+    world.now += ms;
+    // Heartbeats go on: the borrower is there, its tunnel is not.
+    await borrower.alive(lost.vmId, fine.vmId);
+    guests = [heard(lost.vmId, begin + 1), heard(fine.vmId, world.now)];
+    await world.lender.endOverdue();
+  };
+  await pass(5 * MINUTE);
+  assert.deepEqual(lent(), [lost.vmId, fine.vmId]);
+  assert.equal(asked, 1, "one question for all");
+  world.rules = { ...world.rules, tunnelTimeoutSeconds: null };
+  await pass(MINUTE);
+  assert.deepEqual(lent(), [lost.vmId, fine.vmId]);
+  world.rules = { ...world.rules, tunnelTimeoutSeconds: 300 };
+  world.now -= MINUTE;
+  await pass(1);
+  assert.deepEqual(lent(), [fine.vmId]);
+  assert.match(world.events(), /"event":"vm-ended".*"its tunnel was lost for 5 min"/);
+
+  // Nobody took the notice at the time: the next heartbeat brings it, before its own answer.
+  const notices = noticesOf(borrower);
+  assert.deepEqual(await borrower.alive(lost.vmId, fine.vmId), [fine.vmId]);
+  assert.deepEqual(notices, ["its tunnel was lost for 5 min"]);
+  const other = world.borrower("192.168.2.8");
+  const theirs = noticesOf(other);
+  assert.deepEqual(await other.alive(lost.vmId), []);
+  assert.deepEqual(theirs, []);
+});
+
+Deno.test("N13: a VM goes on when the data plane cannot be asked", async () => {
+  await using world = new World({
+    dryRun: false,
+    findImage: () => Promise.resolve(IMAGE),
+    manager: {
+      create: (_, { onStage } = {}) => {
+        onStage?.("cloud-init", 0);
+        return Promise.resolve(SET_UP_VM);
+      },
+      get: () => SET_UP_VM,
+    },
+    plane: {
+      addGuest: () => Promise.resolve(),
+      removeGuest: () => Promise.resolve(),
+      setUplink: () => Promise.resolve(),
+      stats: () => Promise.reject(new Error("Closed")),
+    },
+  });
+  const borrower = world.borrower("192.168.2.7");
+  const { vmId } = await borrower.request();
+  world.now += 10 * MINUTE;
+  await world.lender.endOverdue();
+  assert.equal(world.lender.list()[0]?.id, vmId);
+  world.now += 1;
+  await world.lender.endOverdue();
+  assert.match(world.events(), /no word from its borrower for 10 minutes/, "other rules hold");
 });

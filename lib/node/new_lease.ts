@@ -6,6 +6,7 @@
 
 import type { Accelerator } from "../../vm/accelerator.ts";
 import { NO_STAGE, reachStage } from "../../vm/stages.ts";
+import type { RogueLimits } from "../../net/filter/rogue.ts";
 import { formatKey, generatePrivateKey, publicKeyOf } from "../../net/wireguard/keys.ts";
 import { newVmId, peerIdOf } from "../core/ids.ts";
 import { generateSshKey } from "../core/ssh_key.ts";
@@ -23,6 +24,8 @@ export interface LeaseTerms {
   readonly dryRun: boolean;
   /** Share of the frames that is judged in mode `sampled`. */
   readonly sampleRate: number;
+  /** From when on it is called rogue. */
+  readonly rogue: RogueLimits;
   /** Time of now in ms since 1970. */
   readonly now: number;
 }
@@ -31,7 +34,7 @@ export interface LeaseTerms {
 export function newLease(
   request: VmRequest,
   origin: Origin,
-  { accelerator, dryRun, sampleRate, now }: LeaseTerms,
+  { accelerator, dryRun, sampleRate, rogue, now }: LeaseTerms,
 ): { readonly lease: Lease; readonly keys: GuestKeys } {
   const id = newVmId();
   const hostKey = generateSshKey(request.name);
@@ -52,6 +55,7 @@ export function newLease(
       dryRun,
     },
     sampleRate,
+    rogue,
     since: now,
     abort: new AbortController(),
     started: Promise.resolve(),

@@ -17,6 +17,8 @@ import { chooseAccelerator, hostFacts } from "../../vm/accelerator.ts";
 import { chooseHypervisor } from "../../vm/choose_hypervisor.ts";
 import { ImageStore } from "../../vm/image/store.ts";
 import { VmManager } from "../../vm/manager.ts";
+import type { RefusedFrame } from "../../net/filter/refusals.ts";
+import { rogueWords } from "../../net/filter/rogue.ts";
 import { Plane, type PlaneStats } from "../../net/plane/plane.ts";
 import { type Config, identityOf, type LendRules, loadConfig } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
@@ -26,6 +28,7 @@ import { readSshPublicKey } from "../core/init.ts";
 import { EventLog, logger } from "../core/log.ts";
 import { localTimeOf } from "../core/quiet_hours.ts";
 import type { Paths } from "../core/paths.ts";
+import type { VmAlarm } from "./alarms.ts";
 import { Borrower } from "./borrower.ts";
 import { type Capacity, capacityOf } from "./capacity.ts";
 import { Control } from "./control.ts";
@@ -97,6 +100,8 @@ export interface Lending {
   readonly accelerator: string;
   /** The VMs lent. */
   readonly vms: readonly LentVm[];
+  /** Alarms about them, and about VMs that have ended, that nobody has looked at yet. */
+  readonly alarms: readonly VmAlarm[];
   /** Whether requests are accepted but no VM is started. */
   readonly dryRun: boolean;
 }
@@ -199,7 +204,18 @@ export class Node implements AsyncDisposable {
           if (event.kind === "handshake") late.node?.borrower.onHandshake(event.publicKey);
         },
         onGuest: (event) => {
-          const { id, reason } = event;
+          const { id } = event;
+          if (event.kind === "rogue") {
+            log.warning("{vm} is called rogue: {alarm}", {
+              vm: id,
+              alarm: rogueWords(event.alarm),
+            });
+            late.node?.lender?.rogue(id as VmId, event.alarm).catch((error: unknown) => {
+              log.error("Cannot end VM {vm}: {error}", { vm: id, error: messageOf(error) });
+            });
+            return;
+          }
+          const { reason } = event;
           if (event.kind === "violation") {
             log.warning("Ends {vm}, which sent {reason}", { vm: id, reason });
             late.node?.lender?.violated(id as VmId, reason).catch((error: unknown) => {
@@ -279,12 +295,22 @@ export class Node implements AsyncDisposable {
         rules: describeRules(rules, localTimeOf(Date.now())),
         accelerator: this.lender.accelerator,
         vms: this.lender.list(),
+        alarms: this.lender.alarms.list(),
         dryRun: this.#options.dryRun,
       },
       borrowed: this.borrower.list(),
       controlFaults: this.#control.faults,
       plane: await this.#plane.stats(),
     };
+  }
+
+  /**
+   * The last frames of a VM that is lent that were refused, oldest first.
+   *
+   * @throws {OmertaError} `no-such-guest`, when it has no cable.
+   */
+  refusedFrames(id: VmId): Promise<readonly RefusedFrame[]> {
+    return this.#plane.refusedFrames(id);
   }
 
   /** What is lent, to whom and when, as the file says now; nothing else is taken from it. */

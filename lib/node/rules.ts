@@ -23,7 +23,7 @@
  */
 
 import { MIN_MEMORY_MIB } from "../../vm/manager.ts";
-import type { LendRules } from "../core/config.ts";
+import { DEFAULT_TUNNEL_TIMEOUT_S, type LendRules } from "../core/config.ts";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import type { PeerId } from "../core/ids.ts";
 import {
@@ -278,6 +278,7 @@ function refusal(
 /** The rules beyond what is lent in all, in words, in the order in which they are applied. */
 export function describeRules(lend: LendRules, time: LocalTime): string[] {
   const { allow, deny, quiet, perBorrower, modes, perVm, reserve } = lend;
+  const { rogue, tunnelTimeoutSeconds } = lend;
   const left = minutesLeft(rangesOf(quiet), time);
   const until = left === WEEK ? "always" : `until ${formatTimeAfter(time, left)}`;
   return [
@@ -293,6 +294,11 @@ export function describeRules(lend: LendRules, time: LocalTime): string[] {
     perVm.diskGiB !== undefined && `a VM has ${perVm.diskGiB} GiB of disk at the most`,
     reserve.cpus > 0 && `${reserve.cpus} processors are kept`,
     reserve.memoryMiB > 0 && `${reserve.memoryMiB} MiB of memory are kept`,
+    rogue.action === "end" && "a VM that is called rogue is ended",
+    tunnelTimeoutSeconds !== DEFAULT_TUNNEL_TIMEOUT_S &&
+    (tunnelTimeoutSeconds === null
+      ? "a VM without its tunnel goes on"
+      : `a VM without its tunnel is ended after ${formatTtl(tunnelTimeoutSeconds)}`),
   ].filter((rule) => rule !== false);
 }
 

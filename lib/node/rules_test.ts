@@ -219,6 +219,8 @@ Deno.test("describeRules() has words for each rule, and none when there are none
       perBorrower: 2,
       modes: ["filtered", "conntrack"],
       reserve: { cpus: 1, memoryMiB: 4096 },
+      rogue: { ...FIRST.rogue, action: "end" },
+      tunnelTimeoutSeconds: 300,
     }, NOON),
     [
       `not to ${PEER}`,
@@ -232,8 +234,13 @@ Deno.test("describeRules() has words for each rule, and none when there are none
       "a VM has 10 GiB of disk at the most",
       "1 processors are kept",
       "4096 MiB of memory are kept",
+      "a VM that is called rogue is ended",
+      "a VM without its tunnel is ended after 5m",
     ],
   );
+  assert.deepEqual(describeRules({ ...FIRST, tunnelTimeoutSeconds: null }, NOON), [
+    "a VM without its tunnel goes on",
+  ]);
 });
 
 Deno.test("formatTtl() uses the largest unit that it is whole in", () => {

@@ -4,8 +4,9 @@
  *
  * ## Limits
  *
- * - {@link RING_FRAMES} frames of {@link SNAP_LEN} bytes each, 12 KiB in all, taken at once. At the
- *   cap the oldest frame is overwritten; {@link RefusalRing.total} goes on counting.
+ * - {@link RING_FRAMES} frames of {@link SNAP_LEN} bytes each, 17 KiB with their times and lengths,
+ *   taken at once for each guest. At the cap the oldest frame is overwritten;
+ *   {@link RefusalRing.total} goes on counting.
  * - One log line for each reason in {@link LOG_INTERVAL_MS}, so at most 2.5 lines a second whatever
  *   the guest sends; the next line says how many were left out.
  *
@@ -23,7 +24,7 @@ export const RING_FRAMES = 64;
  * Bytes kept of each: all that {@link formatFrame} prints of a frame lies in the headers, at most
  * 14 + 60 + 60 bytes, and the beginning of the payload tells what it wanted to be.
  */
-export const SNAP_LEN = 192;
+export const SNAP_LEN = 256;
 /** Between two log lines for the same reason, in milliseconds. */
 export const LOG_INTERVAL_MS = 10_000;
 /** Longest frame that is formatted, in bytes: the largest IPv4 packet behind an Ethernet header. */

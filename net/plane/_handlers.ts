@@ -18,6 +18,8 @@ export class Recorder implements PlaneHandlers {
   readonly refusals: { id: string; reason: string; count: number }[] = [];
   /** Violations, `<id>: <reason>`. */
   readonly violations: string[] = [];
+  /** Alarms, `<id>: <kind>: <frame>`. */
+  readonly alarms: string[] = [];
   /** Failures of the thread. */
   readonly failures: OmertaError[] = [];
 
@@ -31,7 +33,12 @@ export class Recorder implements PlaneHandlers {
   }
   /** See {@link PlaneHandlers.onGuest}. */
   onGuest(event: Parameters<PlaneHandlers["onGuest"]>[0]): void {
-    const { id, reason } = event;
+    const { id } = event;
+    if (event.kind === "rogue") {
+      this.alarms.push(`${id}: ${event.alarm.kind}: ${event.alarm.frame}`);
+      return;
+    }
+    const { reason } = event;
     if (event.kind === "violation") this.violations.push(`${id}: ${reason}`);
     else this.refusals.push({ id, reason, count: event.count });
   }

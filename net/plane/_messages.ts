@@ -6,6 +6,8 @@
  */
 
 import { type ExitCode, messageOf, OmertaError } from "../../lib/core/errors.ts";
+import type { RefusedFrame } from "../filter/refusals.ts";
+import type { RogueAlarm, RogueLimits } from "../filter/rogue.ts";
 import type { FilterMode } from "../filter/strategy.ts";
 import type { PlaneStats } from "./stats.ts";
 
@@ -57,10 +59,12 @@ export type Command =
     readonly uplink: Uint8Array;
     readonly mode: FilterMode;
     readonly sampleRate: number;
+    readonly rogue: RogueLimits;
   }
   | { readonly kind: "set-uplink"; readonly id: string; readonly uplink: Uint8Array }
   | { readonly kind: "remove-guest"; readonly id: string }
   | { readonly kind: "stats" }
+  | { readonly kind: "refused-frames"; readonly id: string }
   | { readonly kind: "close" };
 
 /** A command with the number that its answer carries; 0 wants none. */
@@ -76,6 +80,7 @@ export type Answer =
   | { readonly kind: "done" }
   | { readonly kind: "started"; readonly port: number; readonly tunName: string | undefined }
   | { readonly kind: "stats"; readonly stats: PlaneStats }
+  | { readonly kind: "refused-frames"; readonly frames: readonly RefusedFrame[] }
   | { readonly kind: "error"; readonly error: ErrorParts };
 
 /** What happens without being asked for. */
@@ -93,7 +98,8 @@ export type PlaneEvent =
     readonly reason: string;
     readonly count: number;
   }
-  | { readonly kind: "violation"; readonly id: string; readonly reason: string };
+  | { readonly kind: "violation"; readonly id: string; readonly reason: string }
+  | { readonly kind: "rogue"; readonly id: string; readonly alarm: RogueAlarm };
 
 /** Everything the packet thread posts. */
 export type PlaneMessage =

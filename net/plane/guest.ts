@@ -6,7 +6,8 @@
 
 import { BYTES_TO_GUEST, BYTES_TO_UPLINK, FilteredNat } from "../filter/filtered_nat.ts";
 import { guestLink } from "../filter/guest_link.ts";
-import { RefusalLog } from "../filter/refusals.ts";
+import { RefusalLog, RefusalRing, type RefusedFrame } from "../filter/refusals.ts";
+import { type RogueAlarm, RogueDetector, type RogueLimits } from "../filter/rogue.ts";
 import type { FilterStrategy } from "../filter/strategy.ts";
 import { countsByReason, REASONS, VERDICT, type Verdict } from "../filter/verdict.ts";
 import type { Endpoint } from "../os/endpoint.ts";
@@ -16,6 +17,7 @@ import { ETH_HEADER_LEN } from "../wire/ethernet.ts";
 import { formatFrame } from "../wire/format.ts";
 import { IPV4_HEADER_LEN } from "../wire/ipv4.ts";
 import { UDP_HEADER_LEN } from "../wire/udp.ts";
+import { RESPONSE, TRANSPORT } from "../wireguard/messages.ts";
 import type { PlaneGuestStats } from "./stats.ts";
 import { SwitchPort, type WireguardSwitch } from "./wireguard_switch.ts";
 
@@ -40,6 +42,8 @@ export interface GuestOptions {
   readonly toUplink: DatagramSink;
   /** How closely it is looked at. */
   readonly strategy: FilterStrategy;
+  /** From when on it is called rogue. */
+  readonly rogue: RogueLimits;
   /** Learns the indices of its sessions. */
   readonly table: WireguardSwitch<Guest>;
   /** The time, in ms. */
@@ -48,6 +52,8 @@ export interface GuestOptions {
   readonly onRefused: (id: string, reason: string, count: number) => void;
   /** Hears, once, of the frame that it was cut off for: one line, and the reason word. */
   readonly onViolation: (id: string, reason: string) => void;
+  /** Hears, a few times in ten minutes at the most, that it is called rogue. */
+  readonly onRogue: (id: string, alarm: RogueAlarm) => void;
 }
 
 /** One guest. */
@@ -63,10 +69,18 @@ export class Guest implements PacketHandler, Disposable {
   readonly #table: WireguardSwitch<Guest>;
   readonly #toUplink: DatagramSink;
   readonly #log = new RefusalLog();
+  readonly #ring = new RefusalRing();
+  readonly #now: () => number;
+  /** When a message of a session went each way last, in ms; 0 before the first. */
+  #sessionFromGuest = 0;
+  #sessionToGuest = 0;
 
   /** Puts the guest into the switch. */
   constructor(options: GuestOptions) {
-    const { id, cable, toUplink, table, now, onRefused, onViolation } = options;
+    const { id, cable, toUplink, table, now, onRefused, onViolation, onRogue } = options;
+    const link = guestLink({ guestMac: options.mac });
+    const detector = new RogueDetector(link, options.rogue);
+    this.#now = now;
     this.id = id;
     this.cable = cable;
     this.#table = table;
@@ -74,12 +88,16 @@ export class Guest implements PacketHandler, Disposable {
     this.#port = new SwitchPort<Guest>(this, options.publicKey, options.uplink);
     table.add(this.#port);
     this.#nat = new FilteredNat({
-      guest: guestLink({ guestMac: options.mac }),
+      guest: link,
       uplink: options.uplink,
       toUplink,
       toGuest: cable.out,
-      onRefused: (verdict: Verdict): void => {
-        const leftOut = this.#log.admit(now(), verdict);
+      onRefused: (verdict: Verdict, buffer, at, length): void => {
+        const time = now();
+        this.#ring.add(time, verdict, buffer, at, length);
+        const alarm = detector.see(verdict, buffer, at, length, time);
+        if (alarm !== undefined) onRogue(id, alarm);
+        const leftOut = this.#log.admit(time, verdict);
         if (leftOut >= 0) onRefused(id, REASONS[verdict] ?? "", leftOut + 1);
       },
       strategy: options.strategy,
@@ -106,6 +124,7 @@ export class Guest implements PacketHandler, Disposable {
   /** Takes one frame of the guest; see {@link PacketHandler.receive}. */
   receive(buffer: Uint8Array, at: number, length: number): void {
     if (this.#nat.fromGuest(buffer, at, length) !== VERDICT.forwarded) return;
+    if (isOfSession(buffer[at + PAYLOAD])) this.#sessionFromGuest = this.#now();
     this.#table.learn(this.#port, buffer, at + PAYLOAD, length - PAYLOAD);
   }
 
@@ -117,7 +136,14 @@ export class Guest implements PacketHandler, Disposable {
     names: Uint8Array,
     nameAt: number,
   ): void {
-    this.#nat.fromUplink(buffer, at, length, names, nameAt);
+    const verdict = this.#nat.fromUplink(buffer, at, length, names, nameAt);
+    if (verdict !== VERDICT.forwarded || !isOfSession(buffer[at])) return;
+    this.#sessionToGuest = this.#now();
+  }
+
+  /** Its last refused frames, oldest first. */
+  refused(): RefusedFrame[] {
+    return this.#ring.list();
   }
 
   /** What was counted. */
@@ -133,6 +159,8 @@ export class Guest implements PacketHandler, Disposable {
       bytesToGuest: bytes[BYTES_TO_GUEST] ?? 0,
       fromGuest: countsByReason(fromGuest),
       fromUplink: countsByReason(fromUplink),
+      sessionFromGuestMs: this.#sessionFromGuest || undefined,
+      sessionToGuestMs: this.#sessionToGuest || undefined,
     };
   }
 
@@ -141,4 +169,12 @@ export class Guest implements PacketHandler, Disposable {
     this.#table.remove(this.#port);
     this.cable[Symbol.dispose]();
   }
+}
+
+/**
+ * Whether a message of this type comes from somebody who has a session: an initiation is sent again
+ * and again also when nobody answers, a response and data are not.
+ */
+function isOfSession(type: number | undefined): boolean {
+  return type === TRANSPORT || type === RESPONSE;
 }

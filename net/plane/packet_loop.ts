@@ -217,6 +217,8 @@ export class PacketLoop implements DatagramHandler, Disposable {
         break;
       case "stats":
         return { kind: "stats", stats: this.#stats() };
+      case "refused-frames":
+        return { kind: "refused-frames", frames: this.#guest(command.id).refused() };
       case "close":
         this.#closing = true;
         break;
@@ -380,6 +382,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
       uplink: Endpoint.fromSockaddr(command.uplink, 0),
       toUplink: this.#udp.out,
       strategy: strategyOf(command.mode, command.sampleRate),
+      rogue: command.rogue,
       table: this.#switch,
       now: this.#clock,
       onRefused: (guestId, reason, count): void => {
@@ -390,6 +393,11 @@ export class PacketLoop implements DatagramHandler, Disposable {
       onViolation: (guestId, reason): void => {
         this.#gate.pass();
         this.#post({ kind: "violation", id: guestId, reason });
+      },
+      // Never dropped: each kind of them comes once in ten minutes.
+      onRogue: (guestId, alarm): void => {
+        this.#gate.pass();
+        this.#post({ kind: "rogue", id: guestId, alarm });
       },
     });
     this.#os.reactor.add(cable, () => this.#drainGuest(guest));

@@ -11,6 +11,7 @@ import { guestFrame, wireguardMessage } from "../../tests/doubles/guest_frames.t
 import { until } from "../../tests/support/until.ts";
 import { openCablePortable } from "../os/cable_portable.ts";
 import { Endpoint } from "../os/endpoint.ts";
+import { DEFAULT_ROGUE_LIMITS } from "../filter/rogue.ts";
 import { AsyncReactor } from "../os/reactor.ts";
 import { openTun } from "../os/tun.ts";
 import { openUdpPortable } from "../os/udp_portable.ts";
@@ -113,6 +114,7 @@ Deno.test("PacketLoop carries a guest's frames on portable sockets", async () =>
       uplink: loopback(uplink.port).sockaddr,
       mode: "filtered",
       sampleRate: 1,
+      rogue: DEFAULT_ROGUE_LIMITS,
     });
     const initiation = wireguardMessage(148, 1);
     const frame = guestFrame({ payload: initiation });

@@ -18,6 +18,8 @@
  */
 
 import { OmertaError } from "../../lib/core/errors.ts";
+import type { RefusedFrame } from "../filter/refusals.ts";
+import { DEFAULT_ROGUE_LIMITS, type RogueAlarm, type RogueLimits } from "../filter/rogue.ts";
 import { DEFAULT_SAMPLE_RATE, type FilterMode } from "../filter/strategy.ts";
 import { Endpoint } from "../os/endpoint.ts";
 import { Waker } from "../os/reactor.ts";
@@ -92,6 +94,14 @@ export type PlaneGuestEvent =
     readonly kind: "violation";
     /** The frame it was for, and the reason word: `UDP ... > 8.8.8.8:53 len 30 (destination)`. */
     readonly reason: string;
+  }
+  | {
+    /** The id the guest was added with. */
+    readonly id: string;
+    /** The guest is called rogue; at most one event for each kind of alarm in ten minutes. */
+    readonly kind: "rogue";
+    /** What for. */
+    readonly alarm: RogueAlarm;
   };
 
 /** A peer of the node's own device. */
@@ -126,6 +136,8 @@ export interface PlaneGuest {
   readonly mode?: FilterMode;
   /** Share of the frames that mode `sampled` judges, above 0 and up to 1. @default {0.01} */
   readonly sampleRate?: number;
+  /** From when on it is called rogue; see net/filter/rogue.ts. @default {DEFAULT_ROGUE_LIMITS} */
+  readonly rogue?: RogueLimits;
 }
 
 /** A running data plane. */
@@ -261,6 +273,7 @@ export class Plane implements AsyncDisposable {
       uplink: guest.uplink.sockaddr,
       mode: guest.mode ?? "filtered",
       sampleRate: guest.sampleRate ?? DEFAULT_SAMPLE_RATE,
+      rogue: guest.rogue ?? DEFAULT_ROGUE_LIMITS,
     });
   }
 
@@ -283,6 +296,17 @@ export class Plane implements AsyncDisposable {
     const answer = await this.#ask({ kind: "stats" });
     if (answer.kind === "stats") return answer.stats;
     throw new OmertaError("plane-failed", "Cannot read the counters of the data plane");
+  }
+
+  /**
+   * The last frames of a guest that were refused, oldest first.
+   *
+   * @throws {OmertaError} `no-such-guest`.
+   */
+  async refusedFrames(id: string): Promise<readonly RefusedFrame[]> {
+    const answer = await this.#ask({ kind: "refused-frames", id });
+    if (answer.kind === "refused-frames") return answer.frames;
+    throw new OmertaError("plane-failed", "Cannot read refused frames from the data plane");
   }
 
   /** Ends the thread and everything it owns; a second time waits for the first. */
@@ -371,6 +395,9 @@ export class Plane implements AsyncDisposable {
         this.#handlers.onGuest({ id, kind: "violation", reason });
         break;
       }
+      case "rogue":
+        this.#handlers.onGuest({ id: event.id, kind: "rogue", alarm: event.alarm });
+        break;
     }
   }
 

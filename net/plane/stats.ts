@@ -46,6 +46,13 @@ export interface PlaneGuestStats {
   readonly fromGuest: Readonly<Record<string, number>>;
   /** Datagrams for the guest by what became of them. */
   readonly fromUplink: Readonly<Record<string, number>>;
+  /**
+   * When the guest last sent what only comes from a tunnel with a session (data, keepalives, answers
+   * to handshakes), in ms since 1970; undefined before the first.
+   */
+  readonly sessionFromGuestMs: number | undefined;
+  /** The same of what was forwarded to the guest. */
+  readonly sessionToGuestMs: number | undefined;
 }
 
 /** Everything that is counted. */

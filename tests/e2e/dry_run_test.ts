@@ -26,6 +26,8 @@ testIf(netlabMissing, "F6: a dry run goes the whole way between two machines", a
   assert.match(await borrower.ok("vm", "list"), /web +[0-9a-f]{16} +10\.0\.0\.2 .*dry run/);
   const lent = await lender.ok("vm", "list");
   assert.match(lent, new RegExp(`web +[0-9a-f]{16} .*${BORROWER.replaceAll(".", "\\.")}`));
+  assert.equal(await lender.ok("vm", "alarms", "web"), "No alarm\n");
+  assert.match(await lender.fails(1, "vm", "refused", "web"), /VM "web" .* it has no cable now/);
   assert.deepEqual(await lender.vmFolders(), []);
 
   assert.match(await borrower.ok("vm", "release", "web"), /Released web/);
