@@ -22,6 +22,7 @@ import { sshCommand } from "./commands/ssh.ts";
 import { statusCommand } from "./commands/status.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { vmCommand } from "./commands/vm.ts";
+import { vpnCommand } from "./commands/vpn.ts";
 import { contextOf } from "./context.ts";
 import { exitCode } from "./exit_code.ts";
 import { note, paint, print } from "./output.ts";
@@ -62,6 +63,7 @@ export function buildProgram(module: URL): CommandUnknownOpts {
     .addCommand(lendCommand(context))
     .addCommand(vmCommand(context))
     .addCommand(sshCommand(context))
+    .addCommand(vpnCommand(context))
     .addCommand(runCommand(context))
     .addCommand(executeCommand(context))
     .addCommand(submitCommand(context))

@@ -78,6 +78,7 @@ function factsOf(job: JobRecord, store: JobStore): [string, string][] {
     ["error", job.error],
     ["lender", request.provider],
     ["VM", `${request.name}: ${request.cpus} processors, ${request.memoryMiB} MiB`],
+    ["VPN", job.spec.vpnConfig],
     ["submitted", new Date(job.created).toISOString()],
     ["ended", job.ended === undefined ? undefined : new Date(job.ended).toISOString()],
     ["output", store.folderOf(job.id)],

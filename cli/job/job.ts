@@ -2,7 +2,8 @@
  * One job from its beginning to its end:
  *
  * 1. borrow a VM and wait until it is ready;
- * 2. make the job's folder in it, write the script, copy the inputs;
+ * 2. make the job's folder in it, write the script, bring up the borrower's own VPN when there is one,
+ *    copy the inputs;
  * 3. run the command, its standard streams connected;
  * 4. copy the outputs, also when the command failed;
  * 5. give the VM back, whatever happened: an error, an interruption, the loss of the VM, and, by the
@@ -14,20 +15,12 @@
  */
 
 import type { ApiClient, VmUse } from "../../lib/api/client.ts";
-import type { VmView } from "../../lib/api/schemas.ts";
 import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import type { Paths } from "../../lib/core/paths.ts";
-import { run, spawn } from "../../lib/core/process.ts";
-import { SSH_USER, sshOptions } from "../../lib/node/known_hosts.ts";
+import { Guest, type Stdio } from "./guest.ts";
+import { bringUpVpn, readVpnConfig } from "./guest_vpn.ts";
 import { jobCommand, prepareCommand, scpPath } from "./remote_command.ts";
 import type { JobSpec } from "./spec.ts";
-
-/** Time to make the job's folder, in ms. */
-const PREPARE_MS = 60_000;
-/** Time for the copies of one direction, in ms. */
-const COPY_MS = 6 * 3_600_000;
-/** ssh's own exit code, when it could not connect or the connection broke. */
-const SSH_FAILED = 255;
 
 /** What {@link runJob} needs besides the job. */
 export interface JobContext extends Omit<VmUse, "onReleased"> {
@@ -42,9 +35,6 @@ export interface JobContext extends Omit<VmUse, "onReleased"> {
   /** Told what went wrong without ending the job. */
   readonly warn: (line: string) => void;
 }
-
-/** Where the standard streams of the command go. */
-export type Stdio = Required<Pick<Deno.CommandOptions, "stdin" | "stdout" | "stderr">>;
 
 /**
  * Runs a job.
@@ -80,6 +70,11 @@ export async function runJob(spec: JobSpec, context: JobContext): Promise<number
 async function inGuest(spec: JobSpec, guest: Guest, context: JobContext): Promise<number> {
   const script = spec.work.kind === "script" ? spec.work.text : "";
   await guest.ssh(prepareCommand(spec), script);
+  if (spec.vpnConfig !== undefined) {
+    const config = await readVpnConfig(spec.vpnConfig);
+    context.say(`Bringing up the VPN of ${spec.vpnConfig}`);
+    await bringUpVpn(guest, config, context.client);
+  }
   if (spec.inputs.length > 0) {
     context.say(`Copying ${count(spec.inputs.length, "input")}`);
     await guest.scp(spec.inputs, guest.remote(scpPath("")));
@@ -101,66 +96,6 @@ async function inGuest(spec: JobSpec, guest: Guest, context: JobContext): Promis
   // A command that failed may not have made its outputs: its exit code says more.
   if (failure !== undefined && code === 0) throw failure;
   return code;
-}
-
-/** A VM that is ready, as ssh and scp see it. */
-class Guest {
-  readonly signal: AbortSignal;
-  readonly #target: string;
-  readonly #options: readonly string[];
-
-  constructor(vm: VmView, paths: JobContext["paths"], signal: AbortSignal) {
-    this.signal = signal;
-    this.#target = `${SSH_USER}@${vm.address}`;
-    this.#options = [
-      // The user's own settings could add a terminal or another command.
-      ...["-F", "/dev/null"],
-      ...sshOptions(vm, paths.sshKey, paths.knownHosts),
-      ...["-o", "BatchMode=yes"],
-      ...["-o", "LogLevel=ERROR"],
-      ...["-o", "ConnectTimeout=30"],
-      // A VM that has gone does not close its connections: it is silent.
-      ...["-o", "ServerAliveInterval=15"],
-      ...["-o", "ServerAliveCountMax=4"],
-    ];
-  }
-
-  /** A path in the guest, for scp. */
-  remote(path: string): string {
-    return `${this.#target}:${path}`;
-  }
-
-  spawn(command: string, stdio: Stdio): Deno.ChildProcess {
-    const args = [...this.#options, "-T", "--", this.#target, command];
-    return spawn("ssh", args, { ...stdio, signal: this.signal });
-  }
-
-  /** Runs a short command. */
-  async ssh(command: string, input: string): Promise<void> {
-    const args = [...this.#options, "-T", "--", this.#target, command];
-    const { code, stderr } = await run("ssh", args, {
-      signal: this.signal,
-      timeoutMs: PREPARE_MS,
-      input,
-    });
-    if (code !== 0) throw failed("Cannot prepare the VM", code, stderr);
-  }
-
-  /** Copies files and folders, with their times and modes. */
-  async scp(from: readonly string[], to: string): Promise<void> {
-    // -s: the SFTP protocol, in which no shell reads the paths.
-    const args = [...this.#options, "-s", "-q", "-r", "-p", "--", ...from, to];
-    const { code, stderr } = await run("scp", args, { signal: this.signal, timeoutMs: COPY_MS });
-    if (code !== 0) throw failed(`Cannot copy ${from.join(", ")} to ${to}`, code, stderr);
-  }
-}
-
-function failed(what: string, code: number, stderr: string): OmertaError {
-  const words = stderr.trim().split("\n").slice(-3).join("; ");
-  const reason = words === "" ? `exit code ${code}` : words;
-  return new OmertaError("job-failed", `${what}: ${reason}`, {
-    ...(code === SSH_FAILED ? { exit: EXIT.unreachable } : {}),
-  });
 }
 
 function count(n: number, what: string): string {

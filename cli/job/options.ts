@@ -4,6 +4,7 @@
  * @module
  */
 
+import { resolve } from "node:path";
 import { type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { z } from "zod";
 import { loadConfig } from "../../lib/core/config.ts";
@@ -11,6 +12,7 @@ import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import type { Context } from "../context.ts";
 import { requestOf, VmOptions, withVmOptions } from "../vm_options.ts";
 import { findInputs, findOutputs } from "./copies.ts";
+import { readVpnConfig } from "./guest_vpn.ts";
 import { jobCommand } from "./remote_command.ts";
 import { type JobSpec, LANGUAGES, type Work } from "./spec.ts";
 
@@ -25,6 +27,8 @@ export const JobOptions = VmOptions.extend({
   output: z.array(z.string()).default([]),
   /** Environment variables: `NAME=VALUE`. */
   env: z.array(z.string()).default([]),
+  /** A wg-quick file. */
+  vpnConfig: z.string().optional(),
 });
 /** What is common to them. */
 export type JobOptions = z.infer<typeof JobOptions>;
@@ -47,7 +51,11 @@ export function withJobOptions(command: CommandUnknownOpts): CommandUnknownOpts 
       "copy a file or folder back at the end; repeatable",
       more,
     )
-    .option("--env <name=value>", "set an environment variable; repeatable", more);
+    .option("--env <name=value>", "set an environment variable; repeatable", more)
+    .option(
+      "--vpn-config <file>",
+      "wg-quick file of a WireGuard server of yours: the VM's way out, reached by way of this machine",
+    );
 }
 
 /** Adds the options of a job that is a script. */
@@ -73,7 +81,9 @@ export async function jobOf(context: Context, options: JobOptions, work: Work): 
     env: options.env.map(parseEnv),
     inputs: await findInputs(options.input),
     outputs: await findOutputs(options.output),
+    ...(options.vpnConfig === undefined ? {} : { vpnConfig: resolve(options.vpnConfig) }),
   };
+  if (spec.vpnConfig !== undefined) await readVpnConfig(spec.vpnConfig);
   jobCommand(spec); // refuses what is too long
   return spec;
 }

@@ -41,6 +41,8 @@ export const JobSpec = z.strictObject({
   work: Work,
   /** Environment variables. */
   env: z.array(z.tuple([z.string(), z.string()])),
+  /** The borrower's own VPN, which is the VM's way out: absolute path of a wg-quick file here. */
+  vpnConfig: z.string().optional(),
   /** What is copied into the job's folder: absolute paths of files and folders here. */
   inputs: z.array(z.string()),
   /** What is copied back after the end. */

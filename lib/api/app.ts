@@ -14,6 +14,8 @@
  * POST   /v1/stop                  end the daemon
  * ```
  *
+ * tunnels.ts has those about tunnels.
+ *
  * @module
  */
 
@@ -32,6 +34,7 @@ import {
   toApiError,
   type VmView,
 } from "./schemas.ts";
+import { addTunnelRoutes, bodyOf } from "./tunnels.ts";
 
 /** Verdicts of the filter that are no refusals. */
 const NOT_REFUSED: ReadonlySet<string> = new Set(["forwarded", "answered", "announced"]);
@@ -56,17 +59,9 @@ export function createApp(node: Node, stop: () => void, ending: AbortSignal): Ho
   app.get("/v1/vms/:name", (c) => c.json(vmView(node.borrower.find(c.req.param("name")))));
 
   app.post("/v1/vms", async (c) => {
-    const body = RequestBody.safeParse(await c.req.json().catch(() => undefined));
-    if (!body.success) {
-      const issue = body.error.issues[0];
-      throw new OmertaError(
-        "bad-request",
-        `Cannot read the request: ${issue?.path.join(".") || "body"}: ${issue?.message}`,
-        { exit: EXIT.usage },
-      );
-    }
+    const body = await bodyOf(c, RequestBody);
     await node.reload();
-    return requestStream(c, node, body.data, ending);
+    return requestStream(c, node, body, ending);
   });
 
   app.delete("/v1/vms/:name", async (c) => {
@@ -93,6 +88,7 @@ export function createApp(node: Node, stop: () => void, ending: AbortSignal): Ho
     const name = alarmedName(node, c.req.query("vm"));
     return c.json({ alarms: node.lender?.alarms.clear(name) ?? [] });
   });
+  addTunnelRoutes(app, node);
 
   app.post("/v1/stop", (c) => {
     stop();

@@ -5,7 +5,7 @@
  */
 
 import { TextLineStream } from "./_line_stream.ts";
-import type { z } from "zod";
+import { z } from "zod";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import { exists } from "../core/files.ts";
 import {
@@ -21,6 +21,13 @@ import {
   StatusView,
   VmView,
 } from "./schemas.ts";
+import {
+  type ClientBody,
+  ClientView,
+  type ServerBody,
+  ServerView,
+  TunnelsView,
+} from "./tunnel_schemas.ts";
 
 /** Path of a borrowed VM. */
 function vmPath(nameOrId: string): string {
@@ -108,6 +115,27 @@ export class ApiClient implements Disposable {
   /** Gives a VM back. */
   async release(nameOrId: string): Promise<z.infer<typeof ReleaseView>> {
     return await this.#json(ReleaseView, "DELETE", vmPath(nameOrId));
+  }
+
+  /** The tunnels of the node. */
+  tunnels(): Promise<TunnelsView> {
+    return this.#json(TunnelsView, "GET", "/v1/tunnels");
+  }
+
+  /** Has the tunnel of a WireGuard on this computer carried to a VM. */
+  async setClient(nameOrId: string, body: ClientBody): Promise<ClientView> {
+    return await this.#json(ClientView, "PUT", `${vmPath(nameOrId)}/client`, body);
+  }
+
+  /** Ends that. @returns Whether there was one. */
+  async removeClient(nameOrId: string): Promise<boolean> {
+    const path = `${vmPath(nameOrId)}/client`;
+    return (await this.#json(z.object({ removed: z.boolean() }), "DELETE", path)).removed;
+  }
+
+  /** Has the tunnel of a VM carried to a server. */
+  async setServer(nameOrId: string, body: ServerBody): Promise<ServerView> {
+    return await this.#json(ServerView, "PUT", `${vmPath(nameOrId)}/server`, body);
   }
 
   /** The last lines of the console of a VM that is lent. */
@@ -205,8 +233,13 @@ export class ApiClient implements Disposable {
     for await (const line of lines ?? []) yield RequestEvent.parse(JSON.parse(line));
   }
 
-  async #json<T>(schema: z.ZodType<T>, method: string, path: string): Promise<T> {
-    const response = await this.#fetch(method, path);
+  async #json<T>(
+    schema: z.ZodType<T>,
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<T> {
+    const response = await this.#fetch(method, path, body);
     return schema.parse(await response.json());
   }
 

@@ -9,18 +9,18 @@
 
 import type { NetworkKey } from "../../net/mesh/envelope.ts";
 import { presharedKeyOf } from "../../net/mesh/network_key.ts";
-import type { Endpoint } from "../../net/os/endpoint.ts";
 import type { Plane } from "../../net/plane/plane.ts";
 import type { Config } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
 import type { Identity } from "../core/identity.ts";
 import { type EventLog, logger } from "../core/log.ts";
 import type { Control } from "./control.ts";
+import { CarriedTunnels } from "./carried_tunnels.ts";
 import { checkName, checkPromise, requestFor } from "./_request_checks.ts";
 import { HeldVms } from "./held_vms.ts";
 import type { KnownHosts } from "./known_hosts.ts";
-import { type BorrowedVm, type LeaseStore, wireguardKeyOf } from "./lease_store.ts";
-import { findLender, KeyRing, toEndpoint } from "./lender_address.ts";
+import { type BorrowedVm, endpointOf, type LeaseStore, wireguardKeyOf } from "./lease_store.ts";
+import { findLender, KeyRing } from "./lender_address.ts";
 import { LenderClient } from "./lender_client.ts";
 import {
   CHANNEL,
@@ -65,6 +65,8 @@ const log = logger("borrower");
 
 /** Borrows VMs. */
 export class Borrower implements AsyncDisposable {
+  /** The tunnels to borrowed VMs besides this node's own. */
+  readonly carried: CarriedTunnels;
   readonly #o: BorrowerOptions;
   readonly #heartbeat: ReturnType<typeof setInterval>;
   /** Called at a handshake with a VM that comes up, by the hex of its WireGuard key. */
@@ -82,6 +84,7 @@ export class Borrower implements AsyncDisposable {
   /** Registers the handler of the lenders' notices. */
   constructor(options: BorrowerOptions) {
     this.#o = options;
+    this.carried = new CarriedTunnels(options.plane, options.leases);
     options.control.handle(CHANNEL.shutdown, ShutdownNotice, async (notice, origin) => {
       const machine = origin.machineKey.toHex();
       const vms = notice.vms.filter((id) => options.leases.get(id)?.machine === machine);
@@ -118,6 +121,7 @@ export class Borrower implements AsyncDisposable {
       try {
         await this.#o.openTun();
         await this.#addPeer(vm);
+        await this.carried.resume(vm);
       } catch (error) {
         log.warning("Cannot bring back the tunnel to {vm}: {error}", {
           vm: vm.name,
@@ -322,6 +326,7 @@ export class Borrower implements AsyncDisposable {
     await this.#o.leases.remove(vm.id);
     if (vm.dryRun) return;
     await this.#o.plane.removePeer(wireguardKeyOf(vm));
+    await this.carried.gone(vm);
     await this.#o.knownHosts.write(this.list());
   }
 
@@ -333,9 +338,7 @@ export class Borrower implements AsyncDisposable {
       new OmertaError(
         "vm-lost",
         `Cannot borrow VM "${vm.name}": its lender has ended it: ${reason}`,
-        {
-          exit: EXIT.refused,
-        },
+        { exit: EXIT.refused },
       ),
     );
     this.#o.events.add({ event: "vm-lost", vm: id, name: vm.name, reason });
@@ -392,8 +395,4 @@ export class Borrower implements AsyncDisposable {
     this.#stop.abort(new OmertaError("stopped", "Cannot finish the request: this node stops"));
     await Promise.all(this.#requests);
   }
-}
-
-function endpointOf({ endpoint }: BorrowedVm): Endpoint {
-  return toEndpoint(endpoint.address, endpoint.port);
 }

@@ -10,7 +10,9 @@
 import { z } from "zod";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import { readTextIfThere, writeFileAtomic } from "../core/files.ts";
+import type { Endpoint } from "../../net/os/endpoint.ts";
 import { parseKey } from "../../net/wireguard/keys.ts";
+import { toEndpoint } from "./lender_address.ts";
 import { DEFAULT_MODE, SshPublicKey, VmMode, VmName, WireguardKey } from "./messages.ts";
 
 const BorrowedVmSchema = z.strictObject({
@@ -40,6 +42,15 @@ const BorrowedVmSchema = z.strictObject({
   mode: VmMode.default(DEFAULT_MODE),
   /** Whether nothing was started for it. */
   dryRun: z.boolean(),
+  /** A WireGuard of this computer that has a tunnel of its own to the VM. */
+  client: z.strictObject({
+    /** Its public key, base64; the private key is in the file that it was made for. */
+    publicKey: WireguardKey,
+    /** Its UDP port on this computer. */
+    port: z.int().min(1).max(65535),
+    /** Its address in the tunnel. */
+    address: z.ipv4(),
+  }).optional(),
 });
 
 /** A VM that this node has borrowed. */
@@ -50,6 +61,11 @@ export function wireguardKeyOf(vm: BorrowedVm): Uint8Array {
   const key = parseKey(vm.wireguardKey);
   if (key) return key;
   throw new TypeError(`VM ${vm.id} has no WireGuard key`); // the schema has let none in
+}
+
+/** Where the lender of a VM was reached. */
+export function endpointOf({ endpoint }: BorrowedVm): Endpoint {
+  return toEndpoint(endpoint.address, endpoint.port);
 }
 
 const FileSchema = z.strictObject({ version: z.literal(1), vms: z.array(BorrowedVmSchema) });

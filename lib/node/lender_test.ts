@@ -21,8 +21,9 @@ import {
 import type { BaseImage } from "../../vm/image/image.ts";
 import type { RogueAlarm } from "../../net/filter/rogue.ts";
 import type { PlaneGuestStats, PlaneStats } from "../../net/plane/plane.ts";
-import type { Vm } from "../../vm/manager.ts";
 import { NO_STAGE } from "../../vm/stages.ts";
+import type { Vm } from "../../vm/manager.ts";
+import { formatKey, publicKeyOf } from "../../net/wireguard/keys.ts";
 import { until } from "../../tests/support/until.ts";
 import type { z } from "zod";
 
@@ -603,3 +604,100 @@ Deno.test("N13: a VM goes on when the data plane cannot be asked", async () => {
   await world.lender.endOverdue();
   assert.match(world.events(), /no word from its borrower for 10 minutes/, "other rules hold");
 });
+/** Keeps what was drawn at random, as the arrays that the program goes on to use. */
+function watchRandom():
+  & { readonly drawn: Uint8Array[]; readonly copies: Uint8Array[] }
+  & Disposable {
+  const random = crypto.getRandomValues;
+  const [drawn, copies]: [Uint8Array[], Uint8Array[]] = [[], []];
+  const watched = <T extends ArrayBufferView | null>(into: T): T => {
+    Reflect.apply(random, crypto, [into]);
+    if (into instanceof Uint8Array) {
+      drawn.push(into);
+      copies.push(into.slice());
+    }
+    return into;
+  };
+  crypto.getRandomValues = watched as typeof random;
+  return { drawn, copies, [Symbol.dispose]: () => crypto.getRandomValues = random };
+}
+
+Deno.test("W6: Lender makes keys for each VM that no other has had", async () => {
+  await using world = new World();
+  const borrower = world.borrower("192.168.2.7");
+  const keys = new Set<string>();
+  for (let i = 0; i < 10; i++) {
+    // The same request, the same address: only the VM is another.
+    const { vmId, address, wireguardKey, hostKey } = await borrower.request();
+    assert.equal(address, "10.0.0.2");
+    for (const key of [vmId, wireguardKey, hostKey]) keys.add(key);
+    await borrower.release(vmId);
+  }
+  assert.equal(keys.size, 30);
+});
+
+Deno.test.each(
+  [
+    { stage: "disk", added: false },
+    { stage: "qemu", added: true },
+    { stage: "tunnel", added: true },
+  ] as const,
+)(
+  "W6: a start that fails at $stage wipes the guest's key and frees cable, address and room",
+  async ({ stage, added }) => {
+    const cables: string[] = [];
+    let stopped = 0;
+    const vm: Pick<Vm, "exited" | "waitFor" | "stop" | "pid"> = {
+      exited: new Promise(() => {}),
+      waitFor: () => Promise.reject(new Error(`No ${stage}`)),
+      stop: () => Promise.resolve(void stopped++),
+      pid: undefined,
+    };
+    await using world = new World({
+      dryRun: false,
+      findImage: () => Promise.resolve(IMAGE),
+      manager: {
+        create: async (_, { beforeStart } = {}) => {
+          if (stage === "disk") throw new Error("No disk");
+          await beforeStart?.(vm as Vm);
+          if (stage === "qemu") throw new Error("No qemu");
+          return vm as Vm;
+        },
+        get: () => added ? vm as Vm : undefined,
+      },
+      plane: {
+        addGuest: ({ id }) => Promise.resolve(void cables.push(id)),
+        removeGuest: (id) => Promise.resolve(void cables.splice(cables.indexOf(id), 1)),
+        setUplink: () => assert.fail("nobody moves"),
+        stats: () => assert.fail("no time passes"),
+      },
+    });
+    world.rules = { ...world.rules, vms: 1 };
+    const borrower = world.borrower("192.168.2.7");
+    using random = watchRandom();
+    const accepted = await borrower.request();
+    await until(() => world.lender.list().length === 0, { what: "the start to fail" });
+    const { failure } = await borrower.status(accepted.vmId);
+    assert.match(failure?.reason ?? "", new RegExp(`No ${stage}`));
+    await until(() => random.drawn.some((key, i) => isWiped(key, random.copies[i], accepted)), {
+      what: "the guest's key to be wiped",
+    });
+    assert.deepEqual(cables, []);
+    assert.equal(stopped, added ? 1 : 0);
+    // There is room for one only, and its address is the same.
+    assert.equal((await borrower.request()).address, accepted.address);
+  },
+);
+
+Deno.test("W6: Lender wipes the guest's key at once when nothing is started", async () => {
+  await using world = new World();
+  using random = watchRandom();
+  const accepted = await world.borrower("192.168.2.7").request();
+  assert.ok(random.drawn.some((key, i) => isWiped(key, random.copies[i], accepted)));
+});
+
+/** Whether an array once was the private key of the guest, and holds nothing now. */
+function isWiped(now: Uint8Array, drawn: Uint8Array | undefined, accepted: VmAccepted): boolean {
+  if (drawn?.length !== 32 || now.some((byte) => byte !== 0)) return false;
+  return formatKey(publicKeyOf(drawn)) === accepted.wireguardKey;
+}

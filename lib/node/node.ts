@@ -42,7 +42,7 @@ import { describeRules } from "./rules.ts";
 import { BORROWER_ADDRESS, TUNNEL_PREFIX_BITS } from "./tunnel_addresses.ts";
 
 /** Name of the TUN device. */
-const TUN_NAME = "omerta0";
+export const TUN_NAME = "omerta0";
 /** MTU inside the tunnel, in bytes. */
 const TUN_MTU = 1400;
 

@@ -1,6 +1,8 @@
 /**
  * Addresses inside a borrower's tunnel: 10.0.0.0/16, the borrower itself is 10.0.0.1.
  *
+ * 10.0.255.0/24 is kept for what else of the borrower's has a tunnel to a VM (carried_tunnels.ts).
+ *
  * A lender picks the address of a VM so that it does not meet another of the same borrower's. It
  * means nothing on the lender's side, where only encrypted packets are seen.
  *
@@ -12,7 +14,11 @@ import { OmertaError } from "../core/errors.ts";
 
 const NETWORK = 0x0a000000;
 const FIRST_HOST = 2;
-const LAST_HOST = 65_534;
+const LAST_HOST = 0xfeff;
+const FIRST_CLIENT = 0xff01;
+
+/** Addresses for clients of VMs: 10.0.255.1 to 10.0.255.254. */
+export const CLIENT_HOSTS = 254;
 
 /** The borrower's own address. */
 export const BORROWER_ADDRESS = "10.0.0.1";
@@ -35,6 +41,11 @@ export function firstFreeHost(taken: ReadonlySet<number>): number {
 /** The address of a host number. */
 export function hostAddress(host: number): string {
   return ipv4ToString(NETWORK + host);
+}
+
+/** The address of a client, by its number from 0. */
+export function clientAddress(number: number): string {
+  return hostAddress(FIRST_CLIENT + number);
 }
 
 /** The host number of an address in the tunnel, or undefined when it is none. */

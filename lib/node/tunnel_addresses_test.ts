@@ -13,7 +13,17 @@ Deno.test("firstFreeHost() says so when all are taken", () => {
 
 Deno.test("hostOf() is the inverse and refuses addresses outside the tunnel", () => {
   assert.equal(hostOf(hostAddress(300)), 300);
-  for (const no of ["10.0.0.0", "10.0.0.1", "10.0.255.255", "10.1.0.2", "192.168.0.2", "x"]) {
+  for (
+    const no of [
+      "10.0.0.0",
+      "10.0.0.1",
+      "10.0.255.1",
+      "10.0.255.255",
+      "10.1.0.2",
+      "192.168.0.2",
+      "x",
+    ]
+  ) {
     assert.equal(hostOf(no), undefined, no);
   }
 });

@@ -63,6 +63,14 @@ export type Command =
   }
   | { readonly kind: "set-uplink"; readonly id: string; readonly uplink: Uint8Array }
   | { readonly kind: "remove-guest"; readonly id: string }
+  | {
+    readonly kind: "add-relay";
+    readonly id: string;
+    readonly client: Uint8Array;
+    readonly publicKey: Uint8Array;
+    readonly uplink: Uint8Array;
+  }
+  | { readonly kind: "remove-relay"; readonly id: string }
   | { readonly kind: "stats" }
   | { readonly kind: "refused-frames"; readonly id: string }
   | { readonly kind: "close" };

@@ -18,6 +18,7 @@ import { formatFrame } from "../wire/format.ts";
 import { IPV4_HEADER_LEN } from "../wire/ipv4.ts";
 import { UDP_HEADER_LEN } from "../wire/udp.ts";
 import { RESPONSE, TRANSPORT } from "../wireguard/messages.ts";
+import type { SwitchOwner } from "./relay.ts";
 import type { PlaneGuestStats } from "./stats.ts";
 import { SwitchPort, type WireguardSwitch } from "./wireguard_switch.ts";
 
@@ -45,7 +46,7 @@ export interface GuestOptions {
   /** From when on it is called rogue. */
   readonly rogue: RogueLimits;
   /** Learns the indices of its sessions. */
-  readonly table: WireguardSwitch<Guest>;
+  readonly table: WireguardSwitch<SwitchOwner>;
   /** The time, in ms. */
   readonly now: () => number;
   /** Hears, not too often, of refused frames: `count` of them for the same reason. */
@@ -57,7 +58,7 @@ export interface GuestOptions {
 }
 
 /** One guest. */
-export class Guest implements PacketHandler, Disposable {
+export class Guest implements PacketHandler, SwitchOwner, Disposable {
   /** Names it. */
   readonly id: string;
   /** Its cable. */
@@ -65,8 +66,8 @@ export class Guest implements PacketHandler, Disposable {
   /** Whether frames for it wait to be flushed. */
   pending = false;
   readonly #nat: FilteredNat;
-  readonly #port: SwitchPort<Guest>;
-  readonly #table: WireguardSwitch<Guest>;
+  readonly #port: SwitchPort<SwitchOwner>;
+  readonly #table: WireguardSwitch<SwitchOwner>;
   readonly #toUplink: DatagramSink;
   readonly #log = new RefusalLog();
   readonly #ring = new RefusalRing();
@@ -85,7 +86,7 @@ export class Guest implements PacketHandler, Disposable {
     this.cable = cable;
     this.#table = table;
     this.#toUplink = toUplink;
-    this.#port = new SwitchPort<Guest>(this, options.publicKey, options.uplink);
+    this.#port = new SwitchPort<SwitchOwner>(this, options.publicKey, options.uplink);
     table.add(this.#port);
     this.#nat = new FilteredNat({
       guest: link,
@@ -144,6 +145,11 @@ export class Guest implements PacketHandler, Disposable {
   /** Its last refused frames, oldest first. */
   refused(): RefusedFrame[] {
     return this.#ring.list();
+  }
+
+  /** Sends the frames for it. */
+  flush(): void {
+    this.cable.out.flush();
   }
 
   /** What was counted. */

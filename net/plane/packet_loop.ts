@@ -15,7 +15,8 @@
  *  6. `recvmmsg` brings up to 32 messages of up to 64 datagrams each; at most {@link UDP_DATAGRAMS}.
  *  7. The first bytes tell WireGuard from control from anything else (demux.ts). Control datagrams
  *     are copied to the main thread through a gate (gate.ts).
- *  8. The switch (wireguard_switch.ts) tells a guest's message from the node's own.
+ *  8. A relay's client is known by its address (relay.ts); the switch (wireguard_switch.ts) tells a
+ *     guest's or a relay's message from the node's own.
  *  9. The node's own: the device opens it straight into the TUN device's memory and checks the source
  *     address; segments of one flow are joined (net/os/offload_join.ts) and written at once.
  * 10. A guest's: the filter puts headers in front of it, in the memory of the guest's cable; the end
@@ -51,6 +52,7 @@ import { KIND, kindOf } from "./demux.ts";
 import type { Gate } from "./gate.ts";
 import { Guest } from "./guest.ts";
 import { InnerSink } from "./inner_sink.ts";
+import { MAX_RELAYS, Relay, type SwitchOwner } from "./relay.ts";
 import type { PlaneStats } from "./stats.ts";
 import { WireguardSwitch } from "./wireguard_switch.ts";
 
@@ -108,9 +110,10 @@ export class PacketLoop implements DatagramHandler, Disposable {
   readonly #device: Device;
   readonly #inner = new InnerSink();
   readonly #guests = new Map<string, Guest>();
-  readonly #switch = new WireguardSwitch<Guest>();
-  /** Guests with frames to flush at the end of the turn. */
-  readonly #pending: Guest[] = [];
+  readonly #switch = new WireguardSwitch<SwitchOwner>();
+  readonly #relays: Relay[] = [];
+  /** Those with something to flush at the end of the turn. */
+  readonly #pending: SwitchOwner[] = [];
   readonly #clock = (): number => this.#now;
   #tun: TunDevice | undefined;
   #now = Date.now();
@@ -215,6 +218,12 @@ export class PacketLoop implements DatagramHandler, Disposable {
       case "remove-guest":
         this.#removeGuest(command.id);
         break;
+      case "add-relay":
+        this.#addRelay(command);
+        break;
+      case "remove-relay":
+        this.#removeRelay(command.id);
+        break;
       case "stats":
         return { kind: "stats", stats: this.#stats() };
       case "refused-frames":
@@ -243,15 +252,22 @@ export class PacketLoop implements DatagramHandler, Disposable {
   ): void {
     switch (kindOf(buffer, at, length)) {
       case KIND.wireguard: {
-        const guest = this.#switch.route(buffer, at, length, names, nameAt);
-        if (guest === undefined) {
+        for (let i = 0; i < this.#relays.length; i++) {
+          const relay = this.#relays[i];
+          if (relay?.isClient(names, nameAt)) {
+            relay.fromClient(buffer, at, length);
+            return;
+          }
+        }
+        const owner = this.#switch.route(buffer, at, length, names, nameAt);
+        if (owner === undefined) {
           this.#device.receive(buffer, at, length, names, nameAt, this.#now);
           return;
         }
-        guest.fromUplink(buffer, at, length, names, nameAt);
-        if (!guest.pending) {
-          guest.pending = true;
-          this.#pending.push(guest);
+        owner.fromUplink(buffer, at, length, names, nameAt);
+        if (!owner.pending) {
+          owner.pending = true;
+          this.#pending.push(owner);
         }
         return;
       }
@@ -288,13 +304,13 @@ export class PacketLoop implements DatagramHandler, Disposable {
     this.#inner.flush();
     const pending = this.#pending;
     for (let i = 0; i < pending.length; i++) {
-      const guest = pending[i];
-      if (guest === undefined) continue;
-      guest.pending = false;
-      guest.cable.out.flush();
+      const owner = pending[i];
+      if (owner === undefined) continue;
+      owner.pending = false;
+      owner.flush();
     }
     pending.length = 0;
-    // Answers of the device: handshakes, keepalives.
+    // Answers of the device: handshakes, keepalives; and what relays hand on.
     this.#udp.out.flush();
   }
 
@@ -412,17 +428,45 @@ export class PacketLoop implements DatagramHandler, Disposable {
     guest[Symbol.dispose]();
   }
 
+  #addRelay(command: Extract<Command, { kind: "add-relay" }>): void {
+    const { id } = command;
+    this.#removeRelay(id);
+    if (this.#relays.length >= MAX_RELAYS) {
+      throw new OmertaError(
+        "too-many-relays",
+        `Cannot carry tunnel ${id}: ${MAX_RELAYS} is the limit`,
+      );
+    }
+    this.#relays.push(
+      new Relay({
+        id,
+        client: Endpoint.fromSockaddr(command.client, 0),
+        publicKey: command.publicKey,
+        uplink: Endpoint.fromSockaddr(command.uplink, 0),
+        out: this.#udp.out,
+        table: this.#switch,
+      }),
+    );
+  }
+
+  #removeRelay(id: string): void {
+    const at = this.#relays.findIndex((relay) => relay.id === id);
+    if (at >= 0) this.#relays.splice(at, 1)[0]?.[Symbol.dispose]();
+  }
+
   #stats(): PlaneStats {
     return {
       peers: this.#device.stats().map((peer) => ({
         publicKey: peer.publicKey.toBase64(),
         endpoint: peer.endpoint?.toString(),
         allowedIps: peer.allowedIps.map(({ address, bits }) => `${ipv4ToString(address)}/${bits}`),
+        keepaliveSeconds: peer.keepaliveSeconds,
         rxBytes: peer.rxBytes,
         txBytes: peer.txBytes,
         lastHandshakeMs: peer.lastHandshakeMs,
       })),
       guests: Array.from(this.#guests.values(), (guest) => guest.stats()),
+      relays: this.#relays.map((relay) => relay.stats()),
       udp: { ...this.#udp.counters },
       tun: this.#tun && { ...this.#tun.counters },
       wireguard: { ...this.#device.counters },

@@ -14,11 +14,13 @@ import { Endpoint } from "../os/endpoint.ts";
 import { DEFAULT_ROGUE_LIMITS } from "../filter/rogue.ts";
 import { AsyncReactor } from "../os/reactor.ts";
 import { openTun } from "../os/tun.ts";
+import type { UdpSocket } from "../os/packet_socket.ts";
 import { openUdpPortable } from "../os/udp_portable.ts";
 import { generatePrivateKey, publicKeyOf } from "../wireguard/keys.ts";
 import type { PlaneEvent } from "./_messages.ts";
 import { Gate, SHARED_BYTES } from "./gate.ts";
 import { PacketLoop } from "./packet_loop.ts";
+import { MAX_RELAYS } from "./relay.ts";
 import type { PlaneStats } from "./stats.ts";
 
 /** A running loop. */
@@ -138,6 +140,71 @@ Deno.test("PacketLoop carries a guest's frames on portable sockets", async () =>
     assert.equal(lender.stats().guests[0]?.bytesToGuest, 92);
   }
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("W5: PacketLoop carries a tunnel of others through its port, and stops", async () => {
+  await using node = new Running(generatePrivateKey());
+  using client = openUdpPortable({ port: 0 });
+  using uplink = openUdpPortable({ port: 0 });
+  const relay = {
+    id: "vm/client",
+    client: loopback(client.port).sockaddr,
+    publicKey: publicKeyOf(generatePrivateKey()),
+    uplink: loopback(uplink.port).sockaddr,
+  };
+  // The second takes the place of the first.
+  for (let i = 0; i < 2; i++) node.loop.execute({ kind: "add-relay", ...relay });
+  assert.equal(node.stats().relays.length, 1);
+  const got: Uint8Array[] = [];
+  const keep = {
+    receive: (buffer: Uint8Array, at: number, length: number): void => {
+      got.push(buffer.slice(at, at + length));
+    },
+  };
+  const send = (from: UdpSocket, bytes: Uint8Array): void => {
+    from.out.buffer.set(bytes, from.out.reserve(bytes.length));
+    from.out.commit(bytes.length, loopback(node.loop.port));
+    from.out.flush();
+  };
+  const initiation = wireguardMessage(148, 1);
+  send(client, initiation);
+  await until(() => uplink.drain(keep, 8) > 0, { what: "the initiation at the uplink" });
+  const response = wireguardMessage(92, 2);
+  response.set(initiation.subarray(4, 8), 8);
+  send(uplink, response);
+  await until(() => client.drain(keep, 8) > 0, { what: "the response at the client" });
+  assert.deepEqual(got, [initiation, response]);
+  assert.deepEqual(
+    node.stats().relays.map(({ bytesToUplink: up, bytesToClient: down }) => [up, down]),
+    [
+      [148, 92],
+    ],
+  );
+  node.loop.execute({ kind: "remove-relay", id: relay.id });
+  assert.deepEqual(node.stats().relays, []);
+  // From now on the client is a stranger, whose initiation is the device's to refuse.
+  const before = node.stats().wireguard;
+  send(client, initiation);
+  await until(() => JSON.stringify(node.stats().wireguard) !== JSON.stringify(before), {
+    what: "the initiation to be refused",
+  });
+});
+
+Deno.test("W5: PacketLoop carries so many tunnels and no more", async () => {
+  await using node = new Running(generatePrivateKey());
+  const add = (i: number): void => {
+    node.loop.execute({
+      kind: "add-relay",
+      id: String(i),
+      client: loopback(1000 + i).sockaddr,
+      publicKey: new Uint8Array(32).fill(i),
+      uplink: loopback(9).sockaddr,
+    });
+  };
+  for (let i = 0; i < MAX_RELAYS; i++) add(i);
+  assert.throws(() => add(MAX_RELAYS), { code: "too-many-relays" });
+  add(0); // in place of itself
+  assert.equal(node.stats().relays.length, MAX_RELAYS);
 });
 
 Deno.test("PacketLoop.receive() never throws on any bytes", async () => {

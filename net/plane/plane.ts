@@ -36,7 +36,13 @@ import { SHARED, SHARED_BYTES } from "./gate.ts";
 import type { PlaneStats } from "./stats.ts";
 
 export type { TunSettings } from "./_messages.ts";
-export type { PlaneGuestStats, PlanePeerStats, PlaneStats, SocketStats } from "./stats.ts";
+export type {
+  PlaneGuestStats,
+  PlanePeerStats,
+  PlaneRelayStats,
+  PlaneStats,
+  SocketStats,
+} from "./stats.ts";
 
 /** How long the thread may take to start, and to end (ms). */
 const START_MS = 30_000;
@@ -138,6 +144,18 @@ export interface PlaneGuest {
   readonly sampleRate?: number;
   /** From when on it is called rogue; see net/filter/rogue.ts. @default {DEFAULT_ROGUE_LIMITS} */
   readonly rogue?: RogueLimits;
+}
+
+/** A tunnel of somebody else's that is carried through the node's port; see relay.ts. */
+export interface PlaneRelay {
+  /** Names it in commands and statistics; another relay of this id is replaced. */
+  readonly id: string;
+  /** Where the client is. */
+  readonly client: Endpoint;
+  /** The client's WireGuard public key, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** Where the client's peer is. */
+  readonly uplink: Endpoint;
 }
 
 /** A running data plane. */
@@ -289,6 +307,23 @@ export class Plane implements AsyncDisposable {
   /** Closes a guest's cable; nothing when there is none. */
   async removeGuest(id: string): Promise<void> {
     await this.#ask({ kind: "remove-guest", id });
+  }
+
+  /**
+   * Carries a tunnel of somebody else's.
+   *
+   * @throws {OmertaError} `too-many-relays`.
+   */
+  async addRelay({ id, client, publicKey, uplink }: PlaneRelay): Promise<void> {
+    await this.#ask({
+      ...{ kind: "add-relay", id, publicKey },
+      ...{ client: client.sockaddr, uplink: uplink.sockaddr },
+    });
+  }
+
+  /** Stops carrying a tunnel; nothing when there is none. */
+  async removeRelay(id: string): Promise<void> {
+    await this.#ask({ kind: "remove-relay", id });
   }
 
   /** What has been counted so far. */

@@ -18,6 +18,8 @@ export interface PlanePeerStats {
   readonly endpoint: string | undefined;
   /** Inner addresses, `a.b.c.d/n`. */
   readonly allowedIps: readonly string[];
+  /** Interval of persistent keepalives (s); 0 is off. */
+  readonly keepaliveSeconds: number;
   /** Bytes received, authenticated. */
   readonly rxBytes: number;
   /** Bytes sent. */
@@ -55,12 +57,28 @@ export interface PlaneGuestStats {
   readonly sessionToGuestMs: number | undefined;
 }
 
+/** One relay. */
+export interface PlaneRelayStats {
+  /** The id it was added with. */
+  readonly id: string;
+  /** Where its client is, `address:port`. */
+  readonly client: string;
+  /** Where the client's peer is, `address:port`. */
+  readonly uplink: string;
+  /** Bytes handed on to the uplink. */
+  readonly bytesToUplink: number;
+  /** Bytes handed on to the client. */
+  readonly bytesToClient: number;
+}
+
 /** Everything that is counted. */
 export interface PlaneStats {
   /** Peers of the node's own device. */
   readonly peers: readonly PlanePeerStats[];
   /** Guests. */
   readonly guests: readonly PlaneGuestStats[];
+  /** Tunnels of others that are carried through the node's port. */
+  readonly relays: readonly PlaneRelayStats[];
   /** The node's UDP socket. */
   readonly udp: SocketStats;
   /** The TUN device; undefined when there is none. */
