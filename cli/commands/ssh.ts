@@ -5,11 +5,26 @@
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import type { ApiClient } from "../../lib/api/client.ts";
+import type { VmView } from "../../lib/api/schemas.ts";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { spawn } from "../../lib/core/process.ts";
 import { SSH_USER, sshOptions } from "../../lib/node/known_hosts.ts";
 import { anyDaemon, type Context } from "../context.ts";
 import { endWith } from "../exit_code.ts";
+
+/**
+ * Throws when the VM is not borrowed any more: ssh itself would wait for it for minutes. A daemon that
+ * ends takes only the tunnel away, which the next one brings back.
+ */
+async function untilGone(client: ApiClient, vm: VmView, signal: AbortSignal): Promise<never> {
+  try {
+    return await client.untilGone(vm, signal);
+  } catch (error) {
+    if (error instanceof OmertaError && error.code === "vm-lost") throw error;
+    return await new Promise<never>(() => {});
+  }
+}
 
 /** The command. */
 export function sshCommand(context: Context): CommandUnknownOpts {
@@ -32,12 +47,20 @@ export function sshCommand(context: Context): CommandUnknownOpts {
       const { sshKey, knownHosts } = context.paths;
       const args = [...sshOptions(vm, sshKey, knownHosts), "--", `${user}@${vm.address}`];
       const child = spawn("ssh", [...args, ...command]);
+      const ended = new AbortController();
       // ssh has the terminal: it decides what Ctrl-C means.
       const ignore = (): void => {};
       Deno.addSignalListener("SIGINT", ignore);
       try {
-        endWith((await child.status).code);
+        const { code } = await Promise.race([child.status, untilGone(client, vm, ended.signal)]);
+        endWith(code);
+      } catch (error) {
+        // ssh has put the terminal into a state of its own, and puts it back when it is asked to end.
+        child.kill("SIGTERM");
+        await child.status;
+        throw error;
       } finally {
+        ended.abort();
         Deno.removeSignalListener("SIGINT", ignore);
       }
     });

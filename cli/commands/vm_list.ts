@@ -6,6 +6,7 @@
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { ApiClient } from "../../lib/api/client.ts";
+import type { VmView } from "../../lib/api/schemas.ts";
 import { loadConfig } from "../../lib/core/config.ts";
 import { LeaseStore } from "../../lib/node/lease_store.ts";
 import type { Context } from "../context.ts";
@@ -31,7 +32,7 @@ export function vmListCommand(context: Context): CommandUnknownOpts {
           vm.address,
           vm.host,
           vm.mode,
-          vm.dryRun ? "dry run" : vm.readyAt === undefined ? "starting" : "ready",
+          stateOf(vm),
           formatAge(now - vm.since),
         ]),
         "No VM is borrowed",
@@ -55,6 +56,12 @@ export function vmListCommand(context: Context): CommandUnknownOpts {
         "",
       );
     });
+}
+
+function stateOf(vm: VmView): string {
+  if (vm.dryRun) return "dry run";
+  if (vm.lenderSilent) return "lender silent";
+  return vm.readyAt === undefined ? "starting" : "ready";
 }
 
 /** From the daemon; without one nothing is lent, and what is borrowed stands in the file. */

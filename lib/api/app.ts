@@ -5,6 +5,7 @@
  * ```
  * GET    /v1/status
  * GET    /v1/vms/:name             a borrowed VM, by name or prefix of its id
+ * GET    /v1/vms/:name/gone        answers when it is not borrowed any more, and why
  * POST   /v1/vms                   borrow one; a JSON line for each step, the last is done or error.
  *                                  "hold": gives it back when the client goes away
  * DELETE /v1/vms/:name             give it back
@@ -57,6 +58,11 @@ export function createApp(node: Node, stop: () => void, ending: AbortSignal): Ho
   app.get("/v1/status", async (c) => c.json(statusView(await node.status())));
 
   app.get("/v1/vms/:name", (c) => c.json(vmView(node.borrower.find(c.req.param("name")))));
+
+  app.get("/v1/vms/:name/gone", async (c) => {
+    const signal = AbortSignal.any([c.req.raw.signal, ending]);
+    return c.json({ reason: await node.borrower.whenGone(c.req.param("name"), signal) });
+  });
 
   app.post("/v1/vms", async (c) => {
     const body = await bodyOf(c, RequestBody);
@@ -206,7 +212,7 @@ function statusView(status: NodeStatus): StatusView {
       vms: lending.vms.map(lentView),
       alarms: [...lending.alarms],
     },
-    borrowed: status.borrowed.map(vmView),
+    borrowed: status.borrowed.map((vm) => ({ ...vmView(vm), lenderSilent: vm.lenderSilent })),
     controlFaults: status.controlFaults,
     tunnels: plane.peers.map((peer) => ({
       publicKey: peer.publicKey,

@@ -14,6 +14,7 @@ import {
   ApiError,
   ConsoleView,
   fromApiError,
+  GoneView,
   RefusedView,
   ReleaseView,
   type RequestBody,
@@ -110,6 +111,17 @@ export class ApiClient implements Disposable {
   /** A borrowed VM, by name or prefix of its id. */
   async vm(nameOrId: string): Promise<VmView> {
     return await this.#json(VmView, "GET", vmPath(nameOrId));
+  }
+
+  /**
+   * Waits until a VM is not borrowed any more.
+   *
+   * @param signal Stops waiting.
+   * @throws {OmertaError} `vm-lost`, with the reason: it never returns. Or what the daemon says.
+   */
+  async untilGone(vm: VmView, signal: AbortSignal): Promise<never> {
+    const response = await this.#fetch("GET", `${vmPath(vm.id)}/gone`, undefined, signal);
+    throw lostError(vm, GoneView.parse(await response.json()).reason);
   }
 
   /** Gives a VM back. */

@@ -105,9 +105,17 @@ export const VmView = z.object({
   mode: VmMode,
   /** Whether nothing was started for it. */
   dryRun: z.boolean(),
+  /** True when its lender did not answer when it was asked last. */
+  lenderSilent: z.boolean().optional(),
 });
 /** A borrowed VM. */
 export type VmView = z.infer<typeof VmView>;
+
+/** Answer to `GET /v1/vms/:name/gone`. */
+export const GoneView = z.object({
+  /** Why it is not borrowed any more. */
+  reason: z.string(),
+});
 
 /** One line of the answer to `POST /v1/vms`. */
 export const RequestEvent = z.discriminatedUnion("kind", [

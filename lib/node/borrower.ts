@@ -2,13 +2,15 @@
  * The borrower's half of a node: asks lenders for VMs, brings up the tunnel to each, and lets go.
  *
  * A VM is called ready only after its SSH server has answered through the tunnel. A request that
- * fails or is given up leaves nothing: the lender is told, the peer and the lease are removed.
+ * fails or is given up leaves nothing: the lender is told, the peer and the lease are removed. The file
+ * is longer than others because a VM comes and goes here by every way, and all of them have to agree.
  *
  * @module
  */
 
 import type { NetworkKey } from "../../net/mesh/envelope.ts";
 import { presharedKeyOf } from "../../net/mesh/network_key.ts";
+import type { Endpoint } from "../../net/os/endpoint.ts";
 import type { Plane } from "../../net/plane/plane.ts";
 import type { Config } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
@@ -17,18 +19,13 @@ import { type EventLog, logger } from "../core/log.ts";
 import type { Control } from "./control.ts";
 import { CarriedTunnels } from "./carried_tunnels.ts";
 import { checkName, checkPromise, requestFor } from "./_request_checks.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import { HeldVms } from "./held_vms.ts";
 import type { KnownHosts } from "./known_hosts.ts";
 import { type BorrowedVm, endpointOf, type LeaseStore, wireguardKeyOf } from "./lease_store.ts";
 import { findLender, KeyRing } from "./lender_address.ts";
 import { LenderClient } from "./lender_client.ts";
-import {
-  CHANNEL,
-  HEARTBEAT_MS,
-  MAX_HEARTBEAT_VMS,
-  ShutdownNotice,
-  type VmAccepted,
-} from "./messages.ts";
+import { CHANNEL, ShutdownNotice, type VmAccepted } from "./messages.ts";
 import { awaitReady } from "./ready.ts";
 import type { RequestOptions, RequestProgress } from "./request.ts";
 
@@ -68,7 +65,7 @@ export class Borrower implements AsyncDisposable {
   /** The tunnels to borrowed VMs besides this node's own. */
   readonly carried: CarriedTunnels;
   readonly #o: BorrowerOptions;
-  readonly #heartbeat: ReturnType<typeof setInterval>;
+  readonly #heartbeats: Heartbeats;
   /** Called at a handshake with a VM that comes up, by the hex of its WireGuard key. */
   readonly #handshakes = new Map<string, () => void>();
   /** Ends the request of a VM that comes up, by its id. */
@@ -91,7 +88,13 @@ export class Borrower implements AsyncDisposable {
       for (const id of vms) await this.#lost(id, notice.reason);
       return { vms };
     });
-    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    this.#heartbeats = new Heartbeats({
+      vms: () => this.list(),
+      stats: () => options.plane.stats(),
+      lenderOf: (vm) => this.#lenderOf(vm),
+      onLost: (id, reason) => this.#lost(id, reason),
+      events: options.events,
+    });
   }
 
   /** The networks whose envelopes are opened: this node's own key and those of known lenders. */
@@ -129,7 +132,35 @@ export class Borrower implements AsyncDisposable {
         });
       }
     }
-    this.#beat();
+    void this.#heartbeats.beat();
+  }
+
+  /** Whether the lender of a VM did not answer when it was asked last. */
+  isSilent(vm: BorrowedVm): boolean {
+    return this.#heartbeats.isSilent(vm);
+  }
+
+  /**
+   * Tells that a tunnel goes somewhere else now: its lender has another address, and control
+   * messages follow. Only who holds the keys of a VM's tunnel can bring this about.
+   */
+  async onRoamed(publicKey: Uint8Array, endpoint: Endpoint): Promise<void> {
+    const key = publicKey.toBase64();
+    const moved = this.list().find((vm) => vm.wireguardKey === key);
+    if (!moved || endpointOf(moved).equals(endpoint)) return;
+    const { address, port } = endpoint;
+    this.#o.events.add({
+      event: "lender-moved",
+      vm: moved.id,
+      host: moved.host,
+      to: `${endpoint}`,
+    });
+    for (const { id, machine } of this.list()) {
+      const vm = this.#o.leases.get(id); // it may have ended while another one was written
+      if (vm && machine === moved.machine) {
+        await this.#o.leases.put({ ...vm, endpoint: { address, port } });
+      }
+    }
   }
 
   /** Tells that a WireGuard handshake with this key was completed. */
@@ -264,7 +295,8 @@ export class Borrower implements AsyncDisposable {
         onStage: (stage, atMs) => progress({ kind: "stage", stage, atMs }),
         now,
       }, AbortSignal.any([signal, lost.signal]));
-      const ready = { ...vm, readyAt: now() };
+      // As it stands there now: its lender may have moved meanwhile.
+      const ready = { ...leases.get(vm.id) ?? vm, readyAt: now() };
       await leases.put(ready);
       this.#o.events.add({ event: "vm-ready", vm: vm.id, ms: now() - vm.since });
       return ready;
@@ -313,6 +345,17 @@ export class Borrower implements AsyncDisposable {
         log.warning("Cannot give {vm} back: {error}", { vm: vm.id, error: messageOf(error) });
       }
     }));
+  }
+
+  /**
+   * Waits until a VM is not borrowed any more.
+   *
+   * @returns Why it is not.
+   * @throws {OmertaError} `too-many-watchers`, or the reason of `signal`.
+   */
+  async whenGone(nameOrId: string, signal: AbortSignal): Promise<string> {
+    const ends = AbortSignal.any([signal, this.#stop.signal]);
+    return await this.#held.watch(this.find(nameOrId).id, ends);
   }
 
   /** Removes tunnel and lease, then tells the lender. @returns Whether it had the VM. */
@@ -367,31 +410,9 @@ export class Borrower implements AsyncDisposable {
     });
   }
 
-  /** Tells every lender which VMs are still used, and forgets those that are gone. */
-  #beat(): void {
-    for (const group of Map.groupBy(this.list(), (vm) => vm.machine).values()) {
-      for (let i = 0; i < group.length; i += MAX_HEARTBEAT_VMS) {
-        void this.#beatFor(group.slice(i, i + MAX_HEARTBEAT_VMS));
-      }
-    }
-  }
-
-  async #beatFor(vms: readonly BorrowedVm[]): Promise<void> {
-    const first = vms[0];
-    if (!first) return;
-    try {
-      const alive = await this.#lenderOf(first).heartbeat(vms.map(({ id }) => id));
-      for (const { id } of vms) {
-        if (!alive.includes(id)) await this.#lost(id, "its lender does not have it any more");
-      }
-    } catch (error) {
-      log.warning("No heartbeat to {host}: {error}", { host: first.host, error: messageOf(error) });
-    }
-  }
-
   /** Stops requests that go on and waits until each has cleaned up. Leases stay. */
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#heartbeat);
+    this.#heartbeats[Symbol.dispose]();
     this.#stop.abort(new OmertaError("stopped", "Cannot finish the request: this node stops"));
     await Promise.all(this.#requests);
   }

@@ -33,6 +33,10 @@ export class KnownHosts {
   }
 }
 
+/** A VM that is silent is asked for a sign of life this often, in s, and so many times. */
+const ALIVE_S = 15;
+const ALIVE_TRIES = 8;
+
 /** Options for `ssh` and `scp` that log in to a borrowed VM and to nothing else. */
 export function sshOptions(
   vm: Pick<BorrowedVm, "id">,
@@ -46,6 +50,9 @@ export function sshOptions(
     ...["-o", "GlobalKnownHostsFile=/dev/null"],
     ...["-o", "StrictHostKeyChecking=yes"],
     ...["-o", `HostKeyAlias=${vm.id}`],
+    // A VM that is gone sends nothing, not even a refusal: without these ssh would wait for hours.
+    ...["-o", `ServerAliveInterval=${ALIVE_S}`],
+    ...["-o", `ServerAliveCountMax=${ALIVE_TRIES}`],
   ];
 }
 

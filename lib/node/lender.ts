@@ -26,6 +26,7 @@ import { Alarms } from "./alarms.ts";
 import type { Control, Origin } from "./control.ts";
 import { EndedVms } from "./ended_vms.ts";
 import { type HostNow, takenMemory } from "./host_now.ts";
+import { plainly } from "./descriptors.ts";
 import { type GuestKeys, guestMac, vmForLease } from "./vm_for_lease.ts";
 import { type Lease, type LentVm, overdue, statusOf, viewOf } from "./lease.ts";
 import {
@@ -95,7 +96,13 @@ export class Lender implements AsyncDisposable {
   constructor(options: LenderOptions) {
     this.#o = options;
     const { control } = options;
-    control.handle(CHANNEL.request, VmRequest, (body, origin) => this.#request(body, origin));
+    control.handle(CHANNEL.request, VmRequest, async (body, origin) => {
+      try {
+        return await this.#request(body, origin);
+      } catch (error) {
+        throw plainly(error);
+      }
+    });
     control.handle(CHANNEL.status, VmStatusRequest, (body, origin) => {
       const lease = this.#leaseOf(body.vmId, origin);
       for (const stage of body.seen) this.#seenByBorrower(lease, stage);
@@ -198,7 +205,7 @@ export class Lender implements AsyncDisposable {
     } catch (error) {
       await manager.get(id)?.stop();
       await plane.removeGuest(id).catch(() => {}); // it may never have been added
-      if (!abort.signal.aborted) this.#fail(lease, error);
+      if (!abort.signal.aborted) this.#fail(lease, plainly(error));
     } finally {
       keys.privateKey.fill(0);
     }

@@ -83,7 +83,10 @@ export interface NodeStatus {
   /** What is lent; undefined when this node does not lend. */
   readonly lending: Lending | undefined;
   /** VMs borrowed. */
-  readonly borrowed: readonly BorrowedVm[];
+  readonly borrowed: readonly (BorrowedVm & {
+    /** Whether its lender did not answer when it was asked last. */
+    readonly lenderSilent: boolean;
+  })[];
   /** Control datagrams refused, by reason. */
   readonly controlFaults: Readonly<Record<string, number>>;
   /** Counters of the data plane. */
@@ -201,7 +204,13 @@ export class Node implements AsyncDisposable {
           if (late.node) late.node.#control.receive(datagram, from);
         },
         onPeer: (event) => {
-          if (event.kind === "handshake") late.node?.borrower.onHandshake(event.publicKey);
+          const { kind, publicKey, endpoint } = event;
+          if (kind === "handshake") late.node?.borrower.onHandshake(publicKey);
+          else {
+            late.node?.borrower.onRoamed(publicKey, endpoint).catch((error: unknown) => {
+              log.warning("Cannot follow a lender: {error}", { error: messageOf(error) });
+            });
+          }
         },
         onGuest: (event) => {
           const { id } = event;
@@ -298,7 +307,10 @@ export class Node implements AsyncDisposable {
         alarms: this.lender.alarms.list(),
         dryRun: this.#options.dryRun,
       },
-      borrowed: this.borrower.list(),
+      borrowed: this.borrower.list().map((vm) => ({
+        ...vm,
+        lenderSilent: this.borrower.isSilent(vm),
+      })),
       controlFaults: this.#control.faults,
       plane: await this.#plane.stats(),
     };

@@ -14,7 +14,7 @@
  * the machine key of the envelope, never a field of the body. Nothing here does I/O: time comes in
  * as a number, datagrams go out through a callback.
  *
- * At the caps a new request is refused with `busy`; no kept answer is dropped early, because that
+ * At the caps, of one machine and of all, a new request is refused with `busy`; no kept answer is dropped early, because that
  * would let a late retransmission run its request a second time.
  *
  * @module
@@ -33,7 +33,9 @@ export const ANSWER_TIMEOUT_MS = 10_000;
 /** How long an answer is kept for retransmissions, in ms: longer than any asker goes on asking. */
 const KEEP_ANSWER_MS = 120_000;
 /** Requests running or answered that are remembered. */
-const MAX_REMEMBERED = 4096;
+const MAX_REMEMBERED = 16_384;
+/** The same of one machine, so that one which asks without end is refused before others are. */
+const MAX_REMEMBERED_OF_ONE = 1024;
 /** Requests of our own that wait for an answer at a time. */
 const MAX_WAITING = 256;
 
@@ -205,6 +207,7 @@ function refusedBy(what: string, refusal: RpcMessage & { kind: "refusal" }): Ome
 export type Handler<Origin> = (body: unknown, origin: Origin) => unknown | Promise<unknown>;
 
 interface Remembered {
+  readonly machine: string;
   /** Undefined while the handler runs. */
   answer: RpcMessage | undefined;
   readonly expires: number;
@@ -215,6 +218,8 @@ export class Answerer<Origin> {
   readonly #handlers = new Map<string, Handler<Origin>>();
   /** By machine key and request id. Insertion order is the order of expiry. */
   readonly #remembered = new Map<string, Remembered>();
+  /** How many of them are of a machine; those with none are not here. */
+  readonly #ofMachine = new Map<string, number>();
 
   /**
    * Sets the handler of a channel.
@@ -247,11 +252,13 @@ export class Answerer<Origin> {
       if (known.answer) send(known.answer);
       return;
     }
-    if (this.#remembered.size >= MAX_REMEMBERED) {
+    const ofMachine = this.#ofMachine.get(machine) ?? 0;
+    if (this.#remembered.size >= MAX_REMEMBERED || ofMachine >= MAX_REMEMBERED_OF_ONE) {
       send(refusal(request.id, new OmertaError("busy", "Cannot take more requests now")));
       return;
     }
-    const entry: Remembered = { answer: undefined, expires: now + KEEP_ANSWER_MS };
+    const entry: Remembered = { machine, answer: undefined, expires: now + KEEP_ANSWER_MS };
+    this.#ofMachine.set(machine, ofMachine + 1);
     this.#remembered.set(key, entry);
     entry.answer = await this.#run(request, origin);
     send(entry.answer);
@@ -283,6 +290,9 @@ export class Answerer<Origin> {
     for (const [key, entry] of this.#remembered) {
       if (entry.expires > now) break;
       this.#remembered.delete(key);
+      const left = (this.#ofMachine.get(entry.machine) ?? 0) - 1;
+      if (left > 0) this.#ofMachine.set(entry.machine, left);
+      else this.#ofMachine.delete(entry.machine);
     }
   }
 }

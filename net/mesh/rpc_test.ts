@@ -166,19 +166,24 @@ Deno.test("Answerer refuses new requests at its cap and never forgets an answer 
   const answerer = new Answerer<string>();
   let runs = 0;
   answerer.handle("count", () => ++runs);
-  const send = async (i: number, now: number): Promise<RpcMessage | undefined> => {
+  const send = async (i: number, now: number, from = "m"): Promise<RpcMessage | undefined> => {
     let out: RpcMessage | undefined;
     const id = i.toString(16).padStart(16, "0");
-    await answerer.receive({ kind: "request", id, channel: "count", body: 0 }, "m", "", (m) => {
+    await answerer.receive({ kind: "request", id, channel: "count", body: 0 }, from, "", (m) => {
       out = m;
     }, now);
     return out;
   };
-  for (let i = 0; i < 4096; i++) await send(i, 0);
+  for (let i = 0; i < 1024; i++) await send(i, 0);
   assert.equal((await send(5000, 1))?.kind, "refusal");
   assert.deepEqual(await send(0, 1), { kind: "answer", id: "0".repeat(16), body: 1 });
+  assert.equal((await send(5000, 1, "another"))?.kind, "answer", "V9: others are not kept out");
   assert.equal((await send(5001, 120_001))?.kind, "answer");
-  assert.equal(runs, 4097);
+  assert.equal(runs, 1026);
+  // All together have a cap as well.
+  for (let i = 0; i < 16_384; i++) await send(i, 120_001, `machine ${i % 64}`);
+  assert.equal((await send(0, 120_002, "one more"))?.kind, "refusal");
+  assert.equal((await send(0, 240_002, "one more"))?.kind, "answer");
 });
 
 Deno.test("parseRpcMessage() never throws and refuses what is none", () => {

@@ -5,7 +5,12 @@
  * The kernel lets only `net.unix.max_dgram_qlen` datagrams wait at a receiver: 10 by default, 512 once
  * systemd has started. Where it is less and this process may, it is raised to what systemd sets. A
  * longer burst is handed over in portions: when the other side is full, sending sleeps for less than
- * it takes the other side to wake up, a bounded number of times, and then drops.
+ * it takes the other side to wake up.
+ *
+ * Whoever sleeps here keeps all the others waiting, so sleep has to be earned: {@link PATIENCE} of
+ * them are there at first, and {@link FRAMES_PER_SLEEP} frames that the other side takes earn one. A
+ * guest that takes nothing costs 3 ms once; one that is slower than what comes for it loses the rest
+ * of the burst, and what comes in the same turn is refused before anything is spent on it.
  *
  * @module
  */
@@ -37,9 +42,12 @@ const QUEUE_LIMIT = 512;
 const SLOTS = 64;
 /** Longest frame: 1500 bytes, Ethernet header and tags, with room to spare. */
 const SLOT_SIZE = 2048;
-/** Sleep while the other side's queue is full (us), and how often before the burst is dropped. */
+/** Sleep while the other side's queue is full (us); with the timer's slack it takes about 75. */
 const FULL_SLEEP_US = 20;
-const FULL_SLEEPS = 40;
+/** Sleeps in a row, at the most. */
+const PATIENCE = 40;
+/** Frames the other side takes for each sleep more. */
+const FRAMES_PER_SLEEP = 16;
 
 /**
  * Binds a cable. A socket that a killed process left at the path is replaced.
@@ -53,7 +61,7 @@ export function openCableLinux(options: CableOptions): PacketSocket {
   raiseQueueLimit();
   using owned = new DisposableStack();
   const number = c.call.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (number < 0) throw failed("open", options.localPath, errnoName(c.errno()));
+  if (number < 0) throw notOpened(options.localPath, c.errno());
   const fd = owned.use(new Fd(c, number));
   const size = fixedBytes(4);
   new DataView(size.buffer).setInt32(0, SOCKET_BUFFER, true);
@@ -81,6 +89,14 @@ function raiseQueueLimit(): void {
 
 function failed(what: string, path: string, why: string): OmertaError {
   return new OmertaError("cable-failed", `Cannot ${what} the socket ${path}: ${why}`);
+}
+
+function notOpened(path: string, errno: number): OmertaError {
+  const why = `Cannot open the socket ${path}: ${errnoName(errno)}`;
+  if (errno !== ERRNO.EMFILE && errno !== ERRNO.ENFILE) return new OmertaError("cable-failed", why);
+  return new OmertaError("cable-failed", why, {
+    next: "Allow this program more open files (ulimit -n), or lend fewer VMs",
+  });
 }
 
 function sockaddrUn(path: string): Uint8Array<ArrayBuffer> {
@@ -166,6 +182,9 @@ class LinuxCableSink implements PacketSink {
   readonly #batch: MessageBatch;
   readonly #lengths = new Uint32Array(SLOTS);
   #count = 0;
+  #patience = PATIENCE;
+  // Frames were dropped in this turn: nothing more is taken before it ends.
+  #full = false;
 
   constructor(c: Libc, fd: Fd, peer: Uint8Array<ArrayBuffer>, counters: SocketCounters) {
     this.#c = c;
@@ -177,8 +196,8 @@ class LinuxCableSink implements PacketSink {
 
   reserve(size: number): number {
     if (size > SLOT_SIZE) return -1;
-    if (this.#count === SLOTS) this.flush();
-    return this.#count * SLOT_SIZE;
+    if (this.#count === SLOTS) this.#send();
+    return this.#full ? -1 : this.#count * SLOT_SIZE;
   }
 
   commit(length: number): void {
@@ -188,9 +207,13 @@ class LinuxCableSink implements PacketSink {
   }
 
   flush(): void {
+    this.#send();
+    this.#full = false;
+  }
+
+  #send(): void {
     const count = this.#count;
     let next = 0;
-    let sleeps = 0;
     while (next < count) {
       this.#counters.sendCalls++;
       const taken = this.#c.call.sendmmsg(
@@ -204,17 +227,20 @@ class LinuxCableSink implements PacketSink {
           this.#counters.sentBytes += this.#lengths[i] ?? 0;
         }
         this.#counters.sent += taken;
+        this.#patience = Math.min(PATIENCE, this.#patience + taken / FRAMES_PER_SLEEP);
         next += taken;
         continue;
       }
       const errno = this.#c.errno();
       if (errno === ERRNO.EINTR) continue;
       if (errno === ERRNO.EAGAIN || errno === ERRNO.ENOBUFS) {
-        if (sleeps++ < FULL_SLEEPS) {
+        if (this.#patience >= 1) {
+          this.#patience--;
           this.#c.call.usleep(FULL_SLEEP_US);
           continue;
         }
         this.#counters.full += count - next;
+        this.#full = true;
         break;
       }
       if (errno === ERRNO.ENOENT || errno === ERRNO.ECONNREFUSED) {

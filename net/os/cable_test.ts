@@ -145,10 +145,29 @@ testIf(
     await using temp = await folder();
     const [a, b] = [join(temp.path, "a"), join(temp.path, "b")];
     using host = openCableLinux({ localPath: a, peerPath: b });
-    using _guest = openCableLinux({ localPath: b, peerPath: a });
-    for (let i = 0; i < 2000; i++) send(host, new Uint8Array(60));
+    using guest = openCableLinux({ localPath: b, peerPath: a });
+    let turnedAway = 0;
+    for (let i = 0; i < 2000; i++) {
+      if (host.out.reserve(60) < 0) turnedAway++;
+      else host.out.commit(60);
+    }
     host.out.flush();
-    assert.ok(host.counters.full > 0);
-    assert.equal(host.counters.full + host.counters.sent, 2000);
+    assert.ok(host.counters.full > 0 && turnedAway > 0);
+    assert.equal(host.counters.full + host.counters.sent + turnedAway, 2000);
+    // One that has used up its sleeps is asked once in each turn, and no more.
+    const { sent, sendCalls } = host.counters;
+    for (let turn = 0; turn < 10; turn++) {
+      send(host, new Uint8Array(60));
+      host.out.flush();
+    }
+    assert.deepEqual([host.counters.sent, host.counters.sendCalls], [sent, sendCalls + 10]);
+    // As soon as it reads again, it gets frames again.
+    const inbox = new Inbox();
+    assert.ok(guest.drain(inbox, 2000) > 0);
+    send(host, new Uint8Array([7]));
+    host.out.flush();
+    assert.equal(host.counters.sent, sent + 1);
+    guest.drain(inbox, 2000);
+    assert.deepEqual(inbox.frames.at(-1), new Uint8Array([7]));
   },
 );

@@ -106,6 +106,8 @@ export const ERRNO = {
   EEXIST: 17,
   ENODEV: 19,
   EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
   EBADFD: 77,
   EMSGSIZE: 90,
   EADDRINUSE: 98,

@@ -75,6 +75,11 @@ export interface UdpSocket extends Watchable, Disposable {
   /** What went through. */
   readonly counters: Readonly<SocketCounters>;
   /**
+   * Whether the kernel had no room at the last flush. What was committed is kept and goes with the
+   * next one; until then there is room for a few datagrams more, and then for none.
+   */
+  readonly blocked: boolean;
+  /**
    * Hands what has arrived to `handler`, and returns how many datagrams that were. Stops once
    * `limit` is reached; a coalesced burst of at most 64 datagrams is never cut, so it may be passed.
    */

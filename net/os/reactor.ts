@@ -25,8 +25,14 @@ import type { Watchable } from "./packet_socket.ts";
 
 /** Waits for sources. */
 export interface Reactor extends Disposable {
-  /** Calls `ready` in each {@link wait} in which `source` has packets. */
-  add(source: Watchable, ready: () => void): void;
+  /**
+   * Calls `ready` in each {@link wait} in which `source` has packets.
+   *
+   * @param pausable Whether {@link pause} concerns it. @default {false}
+   */
+  add(source: Watchable, ready: () => void, pausable?: boolean): void;
+  /** Passes over the pausable sources until told otherwise: their packets stay where they are. */
+  pause(paused: boolean): void;
   /** Forgets a source; must happen before the source is closed. */
   remove(source: Watchable): void;
   /**
@@ -95,6 +101,8 @@ export class PollReactor implements Reactor {
   readonly #c: Libc;
   readonly #sources: Watchable[] = [];
   readonly #ready: (() => void)[] = [];
+  readonly #pausable: boolean[] = [];
+  #paused = false;
   readonly #entries: Uint8Array<ArrayBuffer> = fixedBytes((MAX_SOURCES + 1) * POLL_ENTRY);
   readonly #view = new DataView(this.#entries.buffer);
   readonly #drained: Uint8Array<ArrayBuffer> = fixedBytes(8);
@@ -118,7 +126,7 @@ export class PollReactor implements Reactor {
   }
 
   /** See {@link Reactor.add}. */
-  add(source: Watchable, ready: () => void): void {
+  add(source: Watchable, ready: () => void, pausable = false): void {
     if (this.#sources.length >= MAX_SOURCES) {
       throw new OmertaError(
         "too-many-sources",
@@ -127,7 +135,8 @@ export class PollReactor implements Reactor {
     }
     this.#sources.push(source);
     this.#ready.push(ready);
-    this.#set(this.#sources.length, source.fd);
+    this.#pausable.push(pausable);
+    this.#watch(this.#sources.length - 1);
     this.#size = BigInt(this.#sources.length + 1);
   }
 
@@ -137,8 +146,21 @@ export class PollReactor implements Reactor {
     if (at < 0) return;
     this.#sources.splice(at, 1);
     this.#ready.splice(at, 1);
-    this.#sources.forEach((one, i) => this.#set(i + 1, one.fd));
+    this.#pausable.splice(at, 1);
+    for (let i = 0; i < this.#sources.length; i++) this.#watch(i);
     this.#size = BigInt(this.#sources.length + 1);
+  }
+
+  /** See {@link Reactor.pause}. */
+  pause(paused: boolean): void {
+    this.#paused = paused;
+    for (let i = 0; i < this.#sources.length; i++) if (this.#pausable[i]) this.#watch(i);
+  }
+
+  /** Source `i`, as `poll` is to see it: it passes over negative descriptors. */
+  #watch(i: number): void {
+    const passedOver = this.#paused && this.#pausable[i];
+    this.#set(i + 1, passedOver ? -1 : this.#sources[i]?.fd ?? -1);
   }
 
   /** See {@link Reactor.wait}. */
@@ -164,25 +186,39 @@ export class PollReactor implements Reactor {
   [Symbol.dispose](): void {
     this.#sources.length = 0;
     this.#ready.length = 0;
+    this.#pausable.length = 0;
   }
 }
 
 /** Waits on the thread's own event loop. */
 export class AsyncReactor implements Reactor {
   readonly #sources = new Map<Watchable, () => void>();
+  readonly #pausable = new Set<Watchable>();
+  #paused = false;
   #arrived: (() => void) | undefined;
   #woken = false;
   readonly #notify = (): void => this.#arrived?.();
 
   /** See {@link Reactor.add}. */
-  add(source: Watchable, ready: () => void): void {
+  add(source: Watchable, ready: () => void, pausable = false): void {
     this.#sources.set(source, ready);
+    if (pausable) this.#pausable.add(source);
     source.onReadable = this.#notify;
+  }
+
+  /** See {@link Reactor.pause}. */
+  pause(paused: boolean): void {
+    this.#paused = paused;
+  }
+
+  #isReady(source: Watchable): boolean {
+    return source.waiting > 0 && !(this.#paused && this.#pausable.has(source));
   }
 
   /** See {@link Reactor.remove}. */
   remove(source: Watchable): void {
     if (this.#sources.delete(source)) source.onReadable = undefined;
+    this.#pausable.delete(source);
   }
 
   /** See {@link Reactor.wake}. */
@@ -204,7 +240,7 @@ export class AsyncReactor implements Reactor {
       // Packets wait already: timers and sockets get their turn between two rounds.
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    for (const [source, ready] of this.#sources) if (source.waiting > 0) ready();
+    for (const [source, ready] of this.#sources) if (this.#isReady(source)) ready();
     const woken = this.#woken;
     this.#woken = false;
     return woken;
@@ -212,7 +248,7 @@ export class AsyncReactor implements Reactor {
 
   #idle(): boolean {
     if (this.#woken) return false;
-    for (const source of this.#sources.keys()) if (source.waiting > 0) return false;
+    for (const source of this.#sources.keys()) if (this.#isReady(source)) return false;
     return true;
   }
 
@@ -220,5 +256,6 @@ export class AsyncReactor implements Reactor {
   [Symbol.dispose](): void {
     for (const source of this.#sources.keys()) source.onReadable = undefined;
     this.#sources.clear();
+    this.#pausable.clear();
   }
 }

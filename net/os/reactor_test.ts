@@ -86,6 +86,38 @@ for (
     },
   );
 
+  testIf(
+    missing,
+    `V9: ${name}.pause() passes over the pausable sources, and nothing is lost`,
+    async () => {
+      using waker = new Waker();
+      using reactor = reactorOf(waker.fd);
+      using sender = open({ port: 0 });
+      using always = open({ port: 0 });
+      using pausable = open({ port: 0 });
+      const [atAlways, atPausable] = [new Count(), new Count()];
+      reactor.add(pausable, () => pausable.drain(atPausable, 10), true);
+      reactor.add(always, () => always.drain(atAlways, 10));
+      reactor.pause(true);
+      sendTo(sender, pausable.port, 1);
+      let turns = 0;
+      for (let i = 1; i <= 3; i++) {
+        sendTo(sender, always.port, 1);
+        while (atAlways.total < i && turns++ < 1000) await reactor.wait(1000);
+      }
+      assert.deepEqual([atAlways.total, atPausable.total], [3, 0]);
+      // One that comes while others are passed over is passed over too, and one that goes stays gone.
+      reactor.remove(always);
+      reactor.add(always, () => always.drain(atAlways, 10), true);
+      sendTo(sender, always.port, 1);
+      assert.equal(await reactor.wait(1), false);
+      assert.deepEqual([atAlways.total, atPausable.total], [3, 0]);
+      reactor.pause(false);
+      while (atAlways.total + atPausable.total < 5 && turns++ < 1000) await reactor.wait(1000);
+      assert.deepEqual([atAlways.total, atPausable.total], [4, 1]);
+    },
+  );
+
   testIf(missing, `${name} returns after its timeout when nothing happens`, async () => {
     using waker = new Waker();
     using reactor = reactorOf(waker.fd);

@@ -41,6 +41,8 @@ class PortableUdpSocket implements UdpSocket {
   readonly port: number;
   readonly out: PortableUdpSink;
   readonly counters = new SocketCounters();
+  /** Never: its queue drops what is too much (_pushed.ts). */
+  readonly blocked = false;
   readonly #socket: Deno.DatagramConn;
   readonly #queue = new PushedQueue();
   readonly #names = new Map<string, Uint8Array>();

@@ -11,8 +11,7 @@ import { type RogueAlarm, RogueDetector, type RogueLimits } from "../filter/rogu
 import type { FilterStrategy } from "../filter/strategy.ts";
 import { countsByReason, REASONS, VERDICT, type Verdict } from "../filter/verdict.ts";
 import type { Endpoint } from "../os/endpoint.ts";
-import type { PacketHandler, PacketSocket } from "../os/packet_socket.ts";
-import type { DatagramSink } from "../os/sink.ts";
+import type { PacketHandler, PacketSocket, UdpSocket } from "../os/packet_socket.ts";
 import { ETH_HEADER_LEN } from "../wire/ethernet.ts";
 import { formatFrame } from "../wire/format.ts";
 import { IPV4_HEADER_LEN } from "../wire/ipv4.ts";
@@ -24,8 +23,18 @@ import { SwitchPort, type WireguardSwitch } from "./wireguard_switch.ts";
 
 /** Where the payload of a frame that the filter forwarded begins. */
 const PAYLOAD = ETH_HEADER_LEN + IPV4_HEADER_LEN + UDP_HEADER_LEN;
-/** Frames taken from one cable in a row, so that no guest starves the others. */
-const FRAMES_PER_TURN = 128;
+/**
+ * What one turn of a guest may cost, in bytes: 64 frames of the longest. What a turn has cost above
+ * that is taken off the next one, so that over time all guests that send get the same.
+ */
+export const TURN_COST = 64 * 1536;
+/**
+ * What a frame costs at the least. A short one takes this thread as long as a long one, about 2 us,
+ * in which a line of 1 Gbit/s carries so many bytes.
+ */
+export const FRAME_COST = 256;
+/** Frames taken before the uplink is given them, and asked whether it has room for more. */
+const BATCH = 64;
 
 /** What a {@link Guest} is made of. */
 export interface GuestOptions {
@@ -40,7 +49,7 @@ export interface GuestOptions {
   /** Where its tunnel goes. */
   readonly uplink: Endpoint;
   /** Takes what it sends. */
-  readonly toUplink: DatagramSink;
+  readonly toUplink: Pick<UdpSocket, "out" | "blocked">;
   /** How closely it is looked at. */
   readonly strategy: FilterStrategy;
   /** From when on it is called rogue. */
@@ -65,13 +74,17 @@ export class Guest implements PacketHandler, SwitchOwner, Disposable {
   readonly cable: PacketSocket;
   /** Whether frames for it wait to be flushed. */
   pending = false;
+  /** Whether it waits for its turn to send. */
+  waiting = false;
   readonly #nat: FilteredNat;
   readonly #port: SwitchPort<SwitchOwner>;
   readonly #table: WireguardSwitch<SwitchOwner>;
-  readonly #toUplink: DatagramSink;
+  readonly #toUplink: Pick<UdpSocket, "out" | "blocked">;
   readonly #log = new RefusalLog();
   readonly #ring = new RefusalRing();
   readonly #now: () => number;
+  /** What this turn may still cost; 0 or less when it is over, and then taken off the next one. */
+  #credit = 0;
   /** When a message of a session went each way last, in ms; 0 before the first. */
   #sessionFromGuest = 0;
   #sessionToGuest = 0;
@@ -91,7 +104,7 @@ export class Guest implements PacketHandler, SwitchOwner, Disposable {
     this.#nat = new FilteredNat({
       guest: link,
       uplink: options.uplink,
-      toUplink,
+      toUplink: toUplink.out,
       toGuest: cable.out,
       onRefused: (verdict: Verdict, buffer, at, length): void => {
         const time = now();
@@ -114,16 +127,30 @@ export class Guest implements PacketHandler, SwitchOwner, Disposable {
     this.#nat.setUplink(uplink);
   }
 
-  /** Takes what waits on the cable, up to a bound, and sends on what may pass. */
-  drain(): void {
-    if (this.cable.drain(this, FRAMES_PER_TURN) === 0) return;
-    this.#toUplink.flush();
+  /**
+   * One turn: takes what waits on the cable, up to {@link TURN_COST}, and sends on what may pass.
+   * Stops when the uplink is full: what waits stays with the guest, which notices.
+   *
+   * @returns Whether the turn is over; otherwise it goes on when there is room again.
+   */
+  drain(): boolean {
+    if (this.#credit <= 0) this.#credit += TURN_COST;
+    while (this.#credit > 0) {
+      const frames = this.cable.drain(this, BATCH);
+      this.#credit -= frames * FRAME_COST;
+      this.#toUplink.out.flush();
+      // A guest that has nothing more saves nothing up.
+      if (frames < BATCH) this.#credit = Math.min(0, this.#credit);
+      else if (this.#toUplink.blocked) break;
+    }
     // Answers to ARP.
     this.cable.out.flush();
+    return this.#credit <= 0;
   }
 
   /** Takes one frame of the guest; see {@link PacketHandler.receive}. */
   receive(buffer: Uint8Array, at: number, length: number): void {
+    if (length > FRAME_COST) this.#credit -= length - FRAME_COST;
     if (this.#nat.fromGuest(buffer, at, length) !== VERDICT.forwarded) return;
     if (isOfSession(buffer[at + PAYLOAD])) this.#sessionFromGuest = this.#now();
     this.#table.learn(this.#port, buffer, at + PAYLOAD, length - PAYLOAD);

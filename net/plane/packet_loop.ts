@@ -27,10 +27,14 @@
  * 11. `recvmmsg` brings frames; the filter writes what may pass into the memory of the UDP socket,
  *     and the switch notes the indices of the guest's sessions; then step 5.
  *
- * Each source gets one bounded turn in each round, so that none starves another. What the loop does
- * between packets, commands of the main thread and the device's timers, happens between rounds. On the
- * way of a packet nothing is allocated and nothing throws. The file is longer than others because all
- * of these ways meet here.
+ * Each source gets one bounded turn in each round, so that none starves another. A guest's turn is
+ * bounded in bytes (guest.ts). When the kernel has no room for what is to be sent, nothing is dropped:
+ * guests and the TUN device wait, each in its own queue, and when there is room again, those whose
+ * turn it was go first. What comes in and control messages go on meanwhile.
+ *
+ * What the loop does between packets, commands of the main thread and the device's timers, happens
+ * between rounds. On the way of a packet nothing is allocated and nothing throws. The file is longer
+ * than others because all of these ways meet here.
  *
  * @module
  */
@@ -38,7 +42,7 @@
 import { OmertaError } from "../../lib/core/errors.ts";
 import type { CableOptions } from "../os/cable_options.ts";
 import { Endpoint } from "../os/endpoint.ts";
-import type { DatagramHandler, PacketSocket, UdpSocket } from "../os/packet_socket.ts";
+import type { DatagramHandler, PacketSocket, UdpSocket, Watchable } from "../os/packet_socket.ts";
 import type { Reactor } from "../os/reactor.ts";
 import type { TunDevice, TunOptions } from "../os/tun_device.ts";
 import type { UdpOptions } from "../os/udp_options.ts";
@@ -66,6 +70,8 @@ export const MAX_GUESTS = 256;
 export const MAX_CONTROL = 2048;
 /** Longest time between two rounds (ms). */
 const MAX_WAIT_MS = 1000;
+/** The same while the kernel has no room for what is to be sent (ms): the least that `poll` knows. */
+const FULL_WAIT_MS = 1;
 /** Inner MTU when none is given (bytes). */
 const DEFAULT_MTU = 1400;
 
@@ -97,6 +103,14 @@ export interface PacketLoopOptions {
   readonly post: (event: PlaneEvent) => void;
 }
 
+/** A source whose packets leave by the UDP socket. */
+interface Sender {
+  /** Whether it waits for its turn. */
+  waiting: boolean;
+  /** Takes one turn, or goes on with it; whether it is over. */
+  drain(): boolean;
+}
+
 /** What the loop can be asked for. */
 export type LoopCommand = Exclude<Command, { kind: "start" }>;
 
@@ -114,6 +128,9 @@ export class PacketLoop implements DatagramHandler, Disposable {
   readonly #relays: Relay[] = [];
   /** Those with something to flush at the end of the turn. */
   readonly #pending: SwitchOwner[] = [];
+  /** Senders that have something and wait for their turn, in this order. */
+  readonly #turns: Sender[] = [];
+  #paused = false;
   readonly #clock = (): number => this.#now;
   #tun: TunDevice | undefined;
   #now = Date.now();
@@ -179,12 +196,51 @@ export class PacketLoop implements DatagramHandler, Disposable {
     while (!this.#closing) {
       const due = this.#device.tick(this.#now = Date.now());
       this.#udp.out.flush();
-      const turn = this.#os.reactor.wait(Math.min(MAX_WAIT_MS, Math.max(0, due - this.#now)));
+      this.#pauseSenders();
+      const turn = this.#os.reactor.wait(this.#waitMs(due));
       // No `await` when the thread may block: it would cost a turn of the event loop per round.
       if (typeof turn !== "boolean") await turn;
+      this.#serveSenders();
       const commands = between();
       if (commands !== undefined) await commands;
     }
+  }
+
+  #waitMs(due: number): number {
+    if (this.#paused) return FULL_WAIT_MS;
+    if (this.#turns.length > 0) return 0;
+    return Math.min(MAX_WAIT_MS, Math.max(0, due - this.#now));
+  }
+
+  /** Waits for no sender while the socket is blocked: `poll` would come back at once. */
+  #pauseSenders(): void {
+    const { blocked } = this.#udp;
+    if (blocked === this.#paused) return;
+    this.#paused = blocked;
+    this.#os.reactor.pause(blocked);
+  }
+
+  #addSender(source: Watchable, sender: Sender): void {
+    this.#os.reactor.add(source, () => {
+      if (sender.waiting) return;
+      sender.waiting = true;
+      this.#turns.push(sender);
+    }, true);
+  }
+
+  /** One turn for each sender that waits, as long as there is room for what it sends. */
+  #serveSenders(): void {
+    const turns = this.#turns;
+    let served = 0;
+    while (served < turns.length && !this.#udp.blocked) {
+      const sender = turns[served];
+      this.#now = Date.now();
+      if (sender?.drain() === false) break;
+      if (sender) sender.waiting = false;
+      served++;
+    }
+    turns.copyWithin(0, served);
+    turns.length -= served;
   }
 
   /** Runs one command of the main thread. */
@@ -286,7 +342,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
     names: Uint8Array,
     nameAt: number,
   ): void {
-    if (length > MAX_CONTROL || !this.#gate.admitControl(this.#now)) {
+    if (length > MAX_CONTROL || !this.#gate.admitControl(this.#now, names, nameAt)) {
       this.#controlDropped++;
       return;
     }
@@ -314,20 +370,15 @@ export class PacketLoop implements DatagramHandler, Disposable {
     this.#udp.out.flush();
   }
 
-  #drainTun(tun: TunDevice): void {
-    this.#device.setNow(this.#now = Date.now());
+  #drainTun(tun: TunDevice): boolean {
+    this.#device.setNow(this.#now);
     const packets = tun.drainInto(this.#device.outbound, TUN_READS);
     this.#udp.out.flush();
-    if (packets >= 0) return;
+    if (packets >= 0) return true;
     throw new OmertaError(
       "interface-gone",
       `Cannot go on carrying packets: somebody has removed interface ${tun.name}`,
     );
-  }
-
-  #drainGuest(guest: Guest): void {
-    this.#now = Date.now();
-    guest.drain();
   }
 
   #send(datagram: Uint8Array, to: Uint8Array): void {
@@ -349,7 +400,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
     const tun = this.#owned.use(
       this.#os.openTun({ ...settings, mtu: settings.mtu ?? DEFAULT_MTU }),
     );
-    this.#os.reactor.add(tun, () => this.#drainTun(tun));
+    this.#addSender(tun, { waiting: false, drain: () => this.#drainTun(tun) });
     this.#owned.defer(() => this.#os.reactor.remove(tun));
     this.#inner.target = tun.out;
     this.#tun = tun;
@@ -396,7 +447,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
       mac,
       publicKey: command.publicKey,
       uplink: Endpoint.fromSockaddr(command.uplink, 0),
-      toUplink: this.#udp.out,
+      toUplink: this.#udp,
       strategy: strategyOf(command.mode, command.sampleRate),
       rogue: command.rogue,
       table: this.#switch,
@@ -416,7 +467,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
         this.#post({ kind: "rogue", id: guestId, alarm });
       },
     });
-    this.#os.reactor.add(cable, () => this.#drainGuest(guest));
+    this.#addSender(cable, guest);
     this.#guests.set(id, guest);
   }
 
@@ -425,6 +476,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
     if (guest === undefined) return;
     this.#guests.delete(id);
     this.#os.reactor.remove(guest.cable);
+    if (guest.waiting) this.#turns.splice(this.#turns.indexOf(guest), 1);
     guest[Symbol.dispose]();
   }
 

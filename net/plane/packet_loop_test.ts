@@ -41,7 +41,7 @@ class Running implements AsyncDisposable {
         openTun,
         reactor: this.#reactor,
       },
-      gate: new Gate(new Int32Array(new SharedArrayBuffer(SHARED_BYTES))),
+      gate: new Gate(new Int32Array(new SharedArrayBuffer(SHARED_BYTES)), 1),
       post: (event) => this.events.push(event),
     });
     this.#done = this.loop.run(() => undefined);

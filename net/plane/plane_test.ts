@@ -127,6 +127,32 @@ Deno.test("Plane drops a flood of control datagrams beyond its limit, and counts
   assert.ok(stats.controlReceived < 10 * BURST, `${stats.controlReceived} were handed on`);
 });
 
+testIf(
+  Deno.build.os === "linux" ? undefined : "needs 127.0.0.2",
+  "V9: Plane hands on what others send while one address floods it with control datagrams",
+  async () => {
+    const recorder = new Recorder();
+    await using plane = await start(recorder);
+    using flooder = openUdp({ port: 0 });
+    const other = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.2", port: 0 });
+    using _closed = { [Symbol.dispose]: () => other.close() };
+    const to = { transport: "udp", hostname: "127.0.0.1", port: plane.port } as const;
+    const came = (): number =>
+      recorder.control.filter(({ from }) => from.startsWith("127.0.0.2:")).length;
+    for (let i = 0; i < 20; i++) {
+      for (let n = 0; n < 2 * BURST; n++) {
+        flooder.out.buffer.set(control(7), flooder.out.reserve(100));
+        flooder.out.commit(100, loopback(plane.port));
+      }
+      flooder.out.flush();
+      await other.send(control(9), to);
+      await until(() => came() > i, { what: `datagram ${i} of the other one` });
+    }
+    const stats = await plane.stats();
+    assert.ok(stats.controlDropped > 30 * BURST, `${stats.controlDropped} were dropped`);
+  },
+);
+
 Deno.test("Plane.start() says port-in-use and leaves nothing behind", async () => {
   const before = await counted();
   {

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { randomBytes } from "node:crypto";
 import { openCable } from "../os/cable.ts";
 import { openReactor, type Reactor } from "../os/reactor.ts";
 import { openTun } from "../os/tun.ts";
@@ -89,7 +90,7 @@ class PlaneServer {
           privateKey: start.privateKey,
           tun: start.tun,
           os: { openUdp, openCable, openTun, reactor },
-          gate: new Gate(shared),
+          gate: new Gate(shared, randomBytes(4).readInt32LE()),
           post: (event) => this.#scope.postMessage({ kind: "event", event }),
         }),
       );
