@@ -20,6 +20,7 @@ Deno.test.each([
   ["ttl-required", "yes", "yes"],
   ["borrower-vms", "1", "1"],
   ["modes", "filtered,conntrack,filtered", "filtered,conntrack"],
+  ["modes", "filtered,direct", "filtered,direct"],
   ["sample-rate", "0.25", "0.25"],
   ["reserve-cpus", "1", "1"],
   ["reserve-memory", "4G", "4096 MiB"],

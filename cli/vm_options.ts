@@ -9,6 +9,8 @@ import { z } from "zod";
 import type { RequestBody } from "../lib/api/schemas.ts";
 import { parseHostPort } from "../lib/core/link.ts";
 import { DEFAULT_MODE, VmMode } from "../lib/node/messages.ts";
+import { DIRECT_BORROWER_WARNING } from "../lib/node/modes.ts";
+import { warn } from "./output.ts";
 import {
   parseCount,
   parseDiskGiB,
@@ -45,14 +47,15 @@ export const VmOptions = z.object({
 export type VmOptions = z.infer<typeof VmOptions>;
 
 /**
- * What the help says of the modes; net/filter/strategy.ts has the whole of it. In every mode the VM
- * reaches its borrower only.
+ * What the help says of the modes; docs/security.md has the whole of it. In every mode but direct the
+ * VM reaches its borrower only.
  */
 const MODE_HELP =
   "how closely the lender looks at the VM's network. filtered, the default because " +
   "it is the strictest and forgives: every packet is judged, a bad one dropped. conntrack: the " +
   "first of a flow is judged, a bad one ends the VM. sampled: a share is judged, a bad one in it " +
-  "ends the VM; it notices less and leaks more than filtered";
+  "ends the VM; it notices less and leaks more than filtered. direct: besides, the VM uses the " +
+  "lender's own connection and reaches the lender's network; only where the lender has allowed it";
 
 /** Adds the options to a command. */
 export function withVmOptions(command: CommandUnknownOpts): CommandUnknownOpts {
@@ -72,12 +75,14 @@ export function withVmOptions(command: CommandUnknownOpts): CommandUnknownOpts {
 }
 
 /**
- * The request that the options make, which waits until the VM is ready.
+ * The request that the options make, which waits until the VM is ready. Warns of what mode direct
+ * means.
  *
  * @throws {OmertaError} When the lender's address cannot be one.
  */
 export function requestOf(options: VmOptions): RequestBody {
   parseHostPort(options.provider);
+  if (options.mode === "direct") warn(DIRECT_BORROWER_WARNING);
   return {
     provider: options.provider,
     name: options.name ?? randomVmName(),

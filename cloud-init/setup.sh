@@ -35,4 +35,25 @@ if [ -f /etc/wireguard/wg0.conf ]; then
 	ip link show wg0 up 2>/dev/null | grep -q wg0 || fault "wg0: it is not up"
 fi
 
+# Mode direct: the second card asks for its address by DHCP, and where nothing else does it, the
+# name server that came with it is written down.
+if [ -f /etc/omerta/direct ]; then
+	tries=0
+	until name_server=$(sed -n 's/^DNS=\([0-9.]*\).*/\1/p' /run/systemd/netif/state) &&
+		[ -n "$name_server" ]; do
+		tries=$((tries + 1))
+		[ $tries -le 60 ] || break
+		sleep 0.5
+	done
+	if [ -z "$name_server" ]; then
+		fault "direct: the second network card got no address"
+	elif [ ! -e /etc/resolv.conf ]; then
+		printf 'nameserver %s\n' "$name_server" >/etc/resolv.conf
+	fi
+fi
+
+if [ -f /etc/systemd/system/omerta-reverse.service ]; then
+	systemctl start --no-block omerta-reverse.service
+fi
+
 say "OMERTA-STAGE cloud-init $(cut -d ' ' -f 1 /proc/uptime)"

@@ -69,11 +69,13 @@ def read_config(path):
 
 
 def peer_of(config):
-    """The only peer: everything goes to it."""
+    """The only peer: everything that is allowed goes to it."""
+    network, bits = config["AllowedIPs"].split("/")
     host, port = config["Endpoint"].split(":")
     endpoint = struct.pack("=H", socket.AF_INET) + struct.pack("!H", int(port))
     allowed = (attribute(ALLOWEDIP_FAMILY, struct.pack("=H", socket.AF_INET)) +
-               attribute(ALLOWEDIP_ADDRESS, bytes(4)) + attribute(ALLOWEDIP_MASK, b"\0"))
+               attribute(ALLOWEDIP_ADDRESS, socket.inet_aton(network)) +
+               attribute(ALLOWEDIP_MASK, bytes([int(bits)])))
     peer = attribute(PEER_PUBLIC_KEY, base64.b64decode(config["PublicKey"]))
     if "PresharedKey" in config:
         peer += attribute(PEER_PRESHARED_KEY, base64.b64decode(config["PresharedKey"]))
@@ -100,7 +102,7 @@ def main():
             attribute(DEVICE_PEERS | NLA_F_NESTED, attribute(NLA_F_NESTED, peer_of(config)))))
     ip("address", "add", config["Address"], "dev", "wg0")
     ip("link", "set", "wg0", "mtu", config["MTU"], "up")
-    ip("route", "replace", "default", "dev", "wg0")
+    ip("route", "replace", config["AllowedIPs"], "dev", "wg0")
 
 
 main()

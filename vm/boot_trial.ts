@@ -4,27 +4,31 @@
  * - `console-boot`: no network at all; the guest sets itself up and shows its host name on the console.
  * - `direct-ssh`: QEMU's own network, closed but for one port on 127.0.0.1; a command runs over SSH
  *   with a key pair made for this test and the guest's host key pinned.
+ * - `reverse-ssh`: the other way round; the guest connects out to us, and the command runs back
+ *   through that connection.
+ * - `tap-ping`: an interface of Linux in a network namespace of its own; the guest answers ping.
  *
  * @module
  */
 
-import { join } from "node:path";
 import { messageOf, OmertaError } from "../lib/core/errors.ts";
-import { writeFileAtomic } from "../lib/core/files.ts";
 import { newVmId } from "../lib/core/ids.ts";
-import { run } from "../lib/core/process.ts";
-import { generateSshKey, type SshKeyPair } from "../lib/core/ssh_key.ts";
+import { generateSshKey } from "../lib/core/ssh_key.ts";
+import { checkPing, TAP_NAME, tryPing } from "./_boot_ping.ts";
+import { ReverseWay } from "./_boot_reverse.ts";
+import { sshOnce, sshProof, sshWords, type TestKeys } from "./_boot_ssh.ts";
 import { delay } from "./_wait.ts";
 import type { Accelerator } from "./accelerator.ts";
 import type { BaseImage } from "./image/image.ts";
 import type { Vm, VmManager, VmSpec } from "./manager.ts";
-import { USER_MAC } from "./qemu_command.ts";
-import { programMissing } from "./requirements.ts";
+import { USER_MAC, type VmNetwork } from "./qemu_command.ts";
 import * as Stages from "./stages.ts";
 import type { Stage, StageRecord } from "./stages.ts";
 
-/** What {@link bootTest} tries. */
-export type BootTestMode = "console-boot" | "direct-ssh";
+/** What {@link bootTest} can try. */
+export const BOOT_TEST_MODES = ["console-boot", "direct-ssh", "reverse-ssh", "tap-ping"] as const;
+/** One of {@link BOOT_TEST_MODES}. */
+export type BootTestMode = (typeof BOOT_TEST_MODES)[number];
 
 /** How {@link bootTest} tests. */
 export interface BootTestOptions {
@@ -70,8 +74,6 @@ export interface BootTestResult {
 const OUT_OF_TIME = "the time for the whole test is over";
 /** Time between two tries of SSH, in ms. */
 const SSH_RETRY_MS = 1_000;
-/** Time for one try of SSH, in ms. */
-const SSH_TRY_MS = 30_000;
 /** Console lines in a result. */
 const RESULT_LINES = 40;
 /** Console lines in an error. */
@@ -81,8 +83,7 @@ const ERROR_LINES = 8;
 interface Run {
   readonly options: BootTestOptions;
   readonly spec: VmSpec;
-  readonly hostKey: SshKeyPair;
-  readonly userKey: SshKeyPair;
+  readonly keys: TestKeys;
   /** When it began, on the clock of `performance.now`. */
   readonly began: number;
   /** Console lines that hold the host name. */
@@ -96,6 +97,7 @@ interface Run {
  */
 export async function bootTest(options: BootTestOptions): Promise<BootTestResult> {
   const test = prepare(options);
+  using way = new ReverseWay();
   const outOfTime = new AbortController();
   const timer = setTimeout(() => outOfTime.abort(new Error(OUT_OF_TIME)), options.timeoutMs);
   const signal = AbortSignal.any([outOfTime.signal, ...(options.signal ? [options.signal] : [])]);
@@ -103,8 +105,13 @@ export async function bootTest(options: BootTestOptions): Promise<BootTestResult
   let proof = "";
   let failed: Failed | undefined;
   try {
+    if (options.mode === "tap-ping") await checkPing();
     vm = await options.manager.create(test.spec, {
       signal,
+      beforeStart: ({ cablePath }) => {
+        if (options.mode === "reverse-ssh") way.listen(cablePath);
+        return Promise.resolve();
+      },
       onStage: options.onStage ?? (() => {}),
       onLine: (line) => {
         if (line.includes(test.spec.name)) test.named.resolve(line);
@@ -112,9 +119,7 @@ export async function bootTest(options: BootTestOptions): Promise<BootTestResult
       },
     });
     await vm.waitFor("cloud-init", { signal });
-    proof = options.mode === "console-boot"
-      ? await seeHostName(vm, test, signal)
-      : await trySsh(vm, test, signal);
+    proof = await prove(vm, test, way, signal);
     vm.reach("ready");
   } catch (caught) {
     options.signal?.throwIfAborted();
@@ -138,9 +143,9 @@ function prepare(options: BootTestOptions): Run {
   const id = newVmId();
   // A name of its own shows that the guest has read this seed.
   const name = `boot-test-${id.slice(0, 4)}`;
-  const direct = options.mode === "direct-ssh";
-  const hostKey = generateSshKey(name);
-  const userKey = generateSshKey(name);
+  const { mode } = options;
+  const keys = { hostKey: generateSshKey(name), userKey: generateSshKey(name) };
+  const network = networkOf(mode);
   const spec: VmSpec = {
     id,
     name,
@@ -148,25 +153,61 @@ function prepare(options: BootTestOptions): Run {
     memoryMiB: options.memoryMiB ?? 1024,
     diskGiB: Math.ceil(options.image.virtualSizeMiB / 1024),
     image: options.image,
-    network: direct ? { kind: "user", sshPort: freePort() } : { kind: "none" },
+    network,
     seed: {
       vmId: id,
       hostname: name,
       user: "omerta",
-      sshAuthorizedKeys: direct ? [userKey.publicLine] : [],
-      hostKey,
-      network: direct ? { kind: "cable", mac: USER_MAC } : { kind: "none" },
+      sshAuthorizedKeys: withSsh(mode) ? [keys.userKey.publicLine] : [],
+      hostKey: keys.hostKey,
+      // The guest has the same static address on each of these networks.
+      network: network.kind === "none" ? network : { kind: "cable", mac: USER_MAC },
       firewall: false,
+      callsHost: mode === "reverse-ssh",
     },
   };
   const began = performance.now();
-  return { options, spec, hostKey, userKey, began, named: Promise.withResolvers<string>() };
+  return { options, spec, keys, began, named: Promise.withResolvers<string>() };
+}
+
+function networkOf(mode: BootTestMode): VmNetwork {
+  switch (mode) {
+    case "console-boot":
+      return { kind: "none" };
+    case "direct-ssh":
+      return { kind: "user", sshPort: freePort() };
+    case "reverse-ssh":
+      return { kind: "reverse" };
+    case "tap-ping":
+      return { kind: "tap", mac: USER_MAC, ifname: TAP_NAME, alone: true };
+  }
+}
+
+/** Whether SSH is part of a test. */
+function withSsh(mode: BootTestMode): boolean {
+  return mode === "direct-ssh" || mode === "reverse-ssh";
 }
 
 /** A port on 127.0.0.1 that is free now. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
+}
+
+/** What the test is about, once the guest has set itself up. */
+async function prove(
+  vm: Vm,
+  test: Run,
+  way: ReverseWay,
+  signal: AbortSignal,
+): Promise<string> {
+  const { mode } = test.options;
+  if (mode === "console-boot") return await seeHostName(vm, test, signal);
+  if (mode === "direct-ssh") return await trySsh(vm, test, signal);
+  const trying = mode === "tap-ping" ? tryPing(vm, signal) : way.trySsh(vm, test.keys, signal);
+  const proof = await Promise.race([trying, gone(vm)]);
+  if (mode === "reverse-ssh") vm.reach("ssh");
+  return proof;
 }
 
 async function seeHostName(vm: Vm, test: Run, signal: AbortSignal): Promise<string> {
@@ -194,31 +235,21 @@ async function gone(vm: Vm): Promise<never> {
 async function trySsh(vm: Vm, test: Run, signal: AbortSignal): Promise<string> {
   const { network } = test.spec;
   const port = network.kind === "user" ? network.sshPort : 0;
-  const key = join(vm.folder, "user_key");
-  const knownHosts = join(vm.folder, "known_hosts");
-  await writeFileAtomic(key, test.userKey.privatePem);
-  await writeFileAtomic(knownHosts, `[127.0.0.1]:${port} ${test.hostKey.publicLine}\n`);
-  const args = [
-    ...["-F", "none", "-i", key, "-p", `${port}`],
-    ...["-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes"],
-    ...["-o", "StrictHostKeyChecking=yes", "-o", `UserKnownHostsFile="${knownHosts}"`],
-    ...["-o", "GlobalKnownHostsFile=none", "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR"],
-    ...["omerta@127.0.0.1", "hostname && uname -sr"],
-  ];
   let last = "nothing";
   try {
     for (;;) {
-      const result = await run("ssh", args, { signal, timeoutMs: SSH_TRY_MS });
-      if (result.code === 0 && result.stdout.startsWith(`${vm.name}\n`)) {
+      const result = await sshOnce(vm, test.keys, port, signal);
+      const proof = sshProof(vm, result);
+      if (proof !== undefined) {
         vm.reach("ssh");
-        return result.stdout.trim().replaceAll("\n", ", ");
+        return proof;
       }
-      last = (result.stderr.trim() || result.stdout.trim()).split("\n").at(-1) ?? last;
+      last = sshWords(result);
       await Promise.race([delay(SSH_RETRY_MS, signal), gone(vm)]);
     }
   } catch (error) {
     if (signal.aborted) throw new Error(`${OUT_OF_TIME}; ssh said: ${last}`);
-    throw programMissing(error, "ssh");
+    throw error;
   }
 }
 
@@ -238,7 +269,7 @@ function explain(caught: unknown, vm: Vm | undefined, test: Run): Failed {
   const atMs = Math.round(performance.now() - test.began);
   // The tunnel is no part of this test.
   const next = Stages.nextStage(stages) ?? "ready";
-  const stage = next === "tunnel" ? (test.options.mode === "direct-ssh" ? "ssh" : "ready") : next;
+  const stage = next === "tunnel" ? (withSsh(test.options.mode) ? "ssh" : "ready") : next;
   const failure = stages.failure ?? { stage, reason: messageOf(caught), atMs };
   return {
     error: Stages.stageError(vm.name, failure, vm.consoleLines(ERROR_LINES)),

@@ -14,7 +14,13 @@ import { delay, settledWithin } from "./_wait.ts";
 import type { Accelerator, Arch } from "./accelerator.ts";
 import { followConsole } from "./console.ts";
 import type { Hypervisor, Machine, MachineHooks, MachineSpec, VmPaths } from "./hypervisor.ts";
-import { checkSocketPath, qemuArguments, qemuProgram, SANDBOX } from "./qemu_command.ts";
+import {
+  checkSocketPath,
+  qemuArguments,
+  qemuPrefix,
+  qemuProgram,
+  SANDBOX,
+} from "./qemu_command.ts";
 import type { VmNetwork } from "./qemu_command.ts";
 import { QmpClient } from "./qmp.ts";
 import { programMissing } from "./requirements.ts";
@@ -113,7 +119,12 @@ export class Qemu implements Hypervisor {
       ...{ cableSocket: paths.cableSocket },
       ...(firmware === undefined ? {} : { firmware }),
     });
-    return await QemuMachine.start(qemuProgram(image.arch), args, spec.name, paths, hooks);
+    const [program = "", ...words] = [
+      ...qemuPrefix(spec.network),
+      qemuProgram(image.arch),
+      ...args,
+    ];
+    return await QemuMachine.start(program, words, spec.name, paths, hooks);
   }
 
   /** QMP `quit` on a socket that a killed owner left behind. */

@@ -2,7 +2,8 @@
  * The command line of QEMU for one VM: pure, from typed data to arguments.
  *
  * The machine has nothing but what is listed here (`-nodefaults -no-user-config`): processors,
- * memory, a disk, the seed, a serial console, a random number source and at most one network card.
+ * memory, a disk, the seed, a serial console, a random number source and at most one network card,
+ * or two in mode direct.
  * QEMU itself may start no program and change no rights (`-sandbox`).
  *
  * ```
@@ -10,7 +11,8 @@
  * seed     ISO 9660 labelled cidata, virtio-blk, read-only
  * console  serial port, to our socket
  * qmp      QEMU listens
- * network  cable: one Ethernet frame per unix datagram | user: one forwarded port | tap | none
+ * network  cable: one Ethernet frame per unix datagram, in mode direct with a second card behind it
+ *          | user: one forwarded port | reverse: one way out | tap | none
  * ```
  *
  * @see {@link https://www.qemu.org/docs/master/system/invocation.html | QEMU invocation}
@@ -46,6 +48,18 @@ const TRANSLATED_CPU = {
 } as const;
 const NO_MITIGATIONS = " mitigations=off";
 
+/**
+ * The network of the second card of a guest in mode direct, where the hypervisor is a router that
+ * translates addresses: TEST-NET-2 (RFC 5737), which nobody has, so that no host is hidden by it.
+ * `.2` is the router, `.3` the name server; the guest gets its address by DHCP.
+ */
+export const NAT_NETWORK = "198.51.100.0/24";
+
+/** Where a guest on network `reverse` reaches our socket; nothing else answers it. */
+export const REVERSE_HOST = "192.168.100.9";
+/** Port of {@link REVERSE_HOST}. */
+export const REVERSE_PORT = 22;
+
 /** How the guest is connected. */
 export type VmNetwork =
   | {
@@ -53,6 +67,11 @@ export type VmNetwork =
     readonly kind: "cable";
     /** Hardware address of the guest, `52:54:00:..`. */
     readonly mac: string;
+    /**
+     * Hardware address of a second card, on which the guest reaches whatever this host reaches;
+     * none without.
+     */
+    readonly natMac?: string;
   }
   | {
     /** QEMU's own network, closed but for one port: 127.0.0.1:sshPort to port 22 of the guest. */
@@ -70,6 +89,18 @@ export type VmNetwork =
     readonly mac: string;
     /** Name of the interface, at most 15 bytes. */
     readonly ifname: string;
+    /**
+     * Starts QEMU in a network namespace of its own, which goes when QEMU goes: the interface is
+     * in there, and nothing of the host is.
+     */
+    readonly alone?: boolean;
+  }
+  | {
+    /**
+     * QEMU's own network, closed but for one way out: what the guest sends to {@link REVERSE_HOST}
+     * comes out of our cable socket, on which we listen for a stream before QEMU is started.
+     */
+    readonly kind: "reverse";
   }
   | {
     /** No network card. */
@@ -113,6 +144,11 @@ export interface QemuSpec {
 /** The program that runs guests of `arch`. */
 export function qemuProgram(arch: Arch): string {
   return `qemu-system-${arch}`;
+}
+
+/** What comes before QEMU and its arguments; it ends by becoming QEMU, as the same process. */
+export function qemuPrefix(network: VmNetwork): readonly string[] {
+  return network.kind === "tap" && network.alone === true ? ["unshare", "--net", "--"] : [];
 }
 
 /**
@@ -181,6 +217,18 @@ function network(spec: QemuSpec): string[] {
         "-device",
         `virtio-net-pci,netdev=net,mac=${USER_MAC},romfile=`,
       ];
+    case "reverse": {
+      const way = `tcp:${REVERSE_HOST}:${REVERSE_PORT}`;
+      // The name of the device is an option list again, inside of one.
+      const socket = escapeComma(socketPath(spec.cableSocket));
+      return [
+        "-netdev",
+        "user,id=net,restrict=on,net=192.168.100.0/24,host=192.168.100.1," +
+        `guestfwd=${way}-unix:${socket}`,
+        "-device",
+        `virtio-net-pci,netdev=net,mac=${USER_MAC},romfile=`,
+      ];
+    }
     case "tap":
       return [
         "-netdev",
@@ -196,9 +244,20 @@ function network(spec: QemuSpec): string[] {
         `dgram,id=net,local.type=unix,local.path=${local},remote.type=unix,remote.path=${remote}`,
         "-device",
         `virtio-net-pci,netdev=net,mac=${spec.network.mac},romfile=`,
+        ...(spec.network.natMac === undefined ? [] : nat(spec.network.natMac)),
       ];
     }
   }
+}
+
+/** The second card: no port of the host leads in, and IPv6 stays on the cable, where it is refused. */
+function nat(mac: string): string[] {
+  return [
+    "-netdev",
+    `user,id=nat,net=${NAT_NETWORK},ipv6=off`,
+    "-device",
+    `virtio-net-pci,netdev=nat,mac=${mac},romfile=`,
+  ];
 }
 
 /** Doubles commas, which separate options in QEMU's syntax. */

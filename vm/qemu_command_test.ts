@@ -4,6 +4,7 @@ import {
   escapeComma,
   MAX_SOCKET_PATH,
   qemuArguments,
+  qemuPrefix,
   qemuProgram,
   type QemuSpec,
 } from "./qemu_command.ts";
@@ -96,6 +97,37 @@ Deno.test("V7: qemuArguments() opens one port on loopback and nothing else for d
     "user,id=net,restrict=on,net=192.168.100.0/24,host=192.168.100.1," +
     "hostfwd=tcp:127.0.0.1:2222-192.168.100.2:22",
   ]);
+});
+
+Deno.test("V7: qemuArguments() opens one way out and nothing else for reverse SSH", () => {
+  const args = qemuArguments({ ...SPEC, cableSocket: "/a,b/c.sock", network: { kind: "reverse" } });
+  assert.deepEqual(valuesOf(args, "-netdev"), [
+    "user,id=net,restrict=on,net=192.168.100.0/24,host=192.168.100.1," +
+    "guestfwd=tcp:192.168.100.9:22-unix:/a,,,,b/c.sock",
+  ]);
+});
+
+Deno.test("V7: qemuPrefix() has a TAP made in a network namespace of QEMU's own, when asked to", () => {
+  const tap = { kind: "tap", mac: "52:54:00:00:00:01", ifname: "omerta-test" } as const;
+  assert.deepEqual(qemuPrefix({ ...tap, alone: true }), ["unshare", "--net", "--"]);
+  assert.deepEqual(qemuPrefix(tap), []);
+  assert.deepEqual(qemuPrefix(SPEC.network), []);
+  assert.deepEqual(valuesOf(qemuArguments({ ...SPEC, network: tap }), "-netdev"), [
+    "tap,id=net,ifname=omerta-test,script=no,downscript=no",
+  ]);
+});
+
+Deno.test("N8: qemuArguments() adds a second card in mode direct, which no port leads in to", () => {
+  const natMac = "52:54:01:00:00:01";
+  const args = qemuArguments({
+    ...SPEC,
+    network: { kind: "cable", mac: "52:54:00:00:00:01", natMac },
+  });
+  const [cable, nat, ...more] = valuesOf(args, "-netdev");
+  assert.match(cable ?? "", /^dgram,id=net,/);
+  assert.equal(nat, "user,id=nat,net=198.51.100.0/24,ipv6=off");
+  assert.deepEqual(more, []);
+  assert.ok(args.includes(`virtio-net-pci,netdev=nat,mac=${natMac},romfile=`));
 });
 
 Deno.test("qemuArguments() gives no network card when there is no network", () => {

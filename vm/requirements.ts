@@ -79,6 +79,27 @@ const TOOLS: readonly Tool[] = [
     needed: "optional",
     apt: "mmdebstrap",
   },
+  {
+    name: "ss",
+    command: ["ss", "-V"],
+    purpose: "shows what a VM in mode direct is connected to",
+    needed: "optional",
+    apt: "iproute2",
+  },
+  {
+    name: "ping",
+    command: ["ping", "-V"],
+    purpose: "asks the guest in boot test tap-ping",
+    needed: "optional",
+    apt: "iputils-ping",
+  },
+  {
+    name: "unshare",
+    command: ["unshare", "-V"],
+    purpose: "keeps boot tests tap-ping and e2e off the network",
+    needed: "optional",
+    apt: "util-linux",
+  },
 ];
 
 /**
@@ -197,7 +218,7 @@ async function nearestThatExists(folder: string): Promise<string> {
 /** `program-missing` for one of our tools, said with how to get it; other errors as they are. */
 export function programMissing(
   error: unknown,
-  name: "qemu" | "qemu-img" | "ssh" | "vfkit",
+  name: "qemu" | "qemu-img" | "ssh" | "vfkit" | "ss" | "ping" | "unshare",
 ): unknown {
   if (!(error instanceof OmertaError) || error.code !== "program-missing") return error;
   const tool = TOOLS.find((candidate) => candidate.name === name);

@@ -74,8 +74,9 @@ export class Vfkit implements Hypervisor {
         `Cannot run a VM with vfkit: the image is for ${arch}, this host is ${Deno.build.arch}`,
       );
     }
-    if (network.kind === "user") {
-      throw new OmertaError("no-user-network", "Cannot forward a port with vfkit: it has none", {
+    if (network.kind !== "cable" && network.kind !== "none") {
+      const what = `Cannot connect a VM with vfkit: it has no network of kind ${network.kind}`;
+      throw new OmertaError("no-such-network", what, {
         exit: EXIT.usage,
         next: "Use --mode console-boot, or QEMU",
       });
@@ -117,8 +118,9 @@ export class Vfkit implements Hypervisor {
       { kind: "virtio-rng" },
     ];
     if (spec.network.kind === "cable") {
-      const { mac } = spec.network;
+      const { mac, natMac } = spec.network;
       devices.push({ kind: "virtio-net", unixSocketPath: paths.cableSocket, mac });
+      if (natMac !== undefined) devices.push({ kind: "virtio-nat", mac: natMac });
     }
     const args = vfkitArguments({
       ...{ cpus: spec.cpus, memoryMiB: spec.memoryMiB, devices },

@@ -28,6 +28,12 @@ export type VfkitDevice =
     readonly mac: string;
   }
   | {
+    /** A network card behind macOS, which translates addresses. */
+    readonly kind: "virtio-nat";
+    /** Hardware address. */
+    readonly mac: string;
+  }
+  | {
     /** The console, `hvc0` in the guest. */
     readonly kind: "virtio-serial";
     /** File that takes what the guest prints. */
@@ -86,6 +92,8 @@ function deviceArgument(device: VfkitDevice): string {
       return `virtio-blk,path=${plain(device.path)}`;
     case "virtio-net":
       return `virtio-net,unixSocketPath=${plain(device.unixSocketPath)},mac=${plain(device.mac)}`;
+    case "virtio-nat":
+      return `virtio-net,nat,mac=${plain(device.mac)}`;
     case "virtio-serial":
       return `virtio-serial,logFilePath=${plain(device.logFilePath)}`;
     case "virtio-rng":

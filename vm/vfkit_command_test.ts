@@ -30,6 +30,14 @@ Deno.test("V2: vfkitArguments() writes the whole command line", () => {
   ]);
 });
 
+Deno.test("N8: vfkitArguments() writes a second card behind macOS", () => {
+  const args = vfkitArguments({
+    ...SPEC,
+    devices: [{ kind: "virtio-nat", mac: "52:54:01:00:00:01" }],
+  });
+  assert.equal(args[args.indexOf("--device") + 1], "virtio-net,nat,mac=52:54:01:00:00:01");
+});
+
 Deno.test("V2: vfkitArguments() boots a disk by EFI", () => {
   const args = vfkitArguments({ ...SPEC, boot: { kind: "disk" } });
   assert.equal(args[args.indexOf("--bootloader") + 1], "efi,variable-store=/v/efi,create");

@@ -120,7 +120,7 @@ Deno.test("V2: Vfkit.check() refuses a missing helper, another processor and a f
   const other = Deno.build.arch === "x86_64" ? "aarch64" : "x86_64";
   await assert.rejects(missing.check(other, cable, signal), { code: "wrong-arch" });
   await assert.rejects(missing.check(Deno.build.arch, { kind: "user", sshPort: 1 }, signal), {
-    code: "no-user-network",
+    code: "no-such-network",
   });
 });
 

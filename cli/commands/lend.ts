@@ -10,6 +10,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { type LendRules, loadConfig, saveConfig, withLend } from "../../lib/core/config.ts";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { localTimeOf } from "../../lib/core/quiet_hours.ts";
+import { DIRECT_WARNING } from "../../lib/node/modes.ts";
 import { describeRules } from "../../lib/node/rules.ts";
 import type { Context } from "../context.ts";
 import { LEND_SETTINGS, type LendChanges, lendSetting } from "../lend_settings.ts";
@@ -58,6 +59,7 @@ function setCommand(context: Context): CommandUnknownOpts {
         ? "from now on, for VMs that run too"
         : "from the next request on; VMs that run go on";
       print(`${name} is ${setting.show(lend)} ${since}`);
+      if (name === "modes") warnOfDirect(lend);
     });
 }
 
@@ -160,4 +162,9 @@ function printRules(lend: LendRules): void {
   ], "");
   const rules = describeRules(lend, localTimeOf(Date.now()));
   if (rules.length > 0) print(`\nRules now: ${rules.join(", ")}`);
+  warnOfDirect(lend);
+}
+
+function warnOfDirect({ modes }: LendRules): void {
+  if (modes.includes("direct")) warn(DIRECT_WARNING);
 }

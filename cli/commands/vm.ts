@@ -8,6 +8,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { Context } from "../context.ts";
 import { vmAlarmsCommand } from "./vm_alarms.ts";
 import { vmBootTestCommand } from "./vm_boot_trial.ts";
+import { vmConnectionsCommand } from "./vm_connections.ts";
 import { vmConsoleCommand } from "./vm_console.ts";
 import { vmListCommand } from "./vm_list.ts";
 import { vmLogsCommand } from "./vm_logs.ts";
@@ -23,6 +24,7 @@ export function vmCommand(context: Context): CommandUnknownOpts {
     .addCommand(vmListCommand(context))
     .addCommand(vmReleaseCommand(context))
     .addCommand(vmConsoleCommand(context))
+    .addCommand(vmConnectionsCommand(context))
     .addCommand(vmLogsCommand(context))
     .addCommand(vmAlarmsCommand(context))
     .addCommand(vmRefusedCommand(context))

@@ -12,6 +12,7 @@
  * GET    /v1/lent/:name/console    ?lines=N
  * GET    /v1/lent/:name/refused    its last refused frames, and how many there were by reason
  * GET    /v1/alarms                ?vm=NAME: alarms about lent VMs; DELETE forgets them
+ * GET    /v1/lent/:name/connections
  * POST   /v1/stop                  end the daemon
  * ```
  *
@@ -24,9 +25,11 @@ import { type Context, Hono } from "hono";
 import { stream } from "hono/streaming";
 import { EXIT, type ExitCode, OmertaError } from "../core/errors.ts";
 import type { BorrowedVm } from "../node/lease_store.ts";
+import { hostConnections } from "../node/host_connections.ts";
 import type { LentVm } from "../node/lease.ts";
 import type { Node, NodeStatus } from "../node/node.ts";
 import {
+  type ConnectionsView,
   type LentView,
   type RefusedView,
   RequestBody,
@@ -94,6 +97,14 @@ export function createApp(node: Node, stop: () => void, ending: AbortSignal): Ho
     const name = alarmedName(node, c.req.query("vm"));
     return c.json({ alarms: node.lender?.alarms.clear(name) ?? [] });
   });
+
+  app.get("/v1/lent/:name/connections", async (c) => {
+    const { id, name, mode } = findLent(node, c.req.param("name"));
+    const pid = mode === "direct" ? node.manager.get(id)?.pid : undefined;
+    const connections = pid === undefined ? [] : await hostConnections(pid);
+    return c.json({ name, mode, connections } satisfies ConnectionsView);
+  });
+
   addTunnelRoutes(app, node);
 
   app.post("/v1/stop", (c) => {

@@ -12,6 +12,7 @@ import {
   AlarmsView,
   type AlarmView,
   ApiError,
+  ConnectionsView,
   ConsoleView,
   fromApiError,
   GoneView,
@@ -167,6 +168,12 @@ export class ApiClient implements Disposable {
     const query = nameOrId === undefined ? "" : `?vm=${encodeURIComponent(nameOrId)}`;
     const method = clear ? "DELETE" : "GET";
     return (await this.#json(AlarmsView, method, `/v1/alarms${query}`)).alarms;
+  }
+
+  /** What a VM that is lent is connected to, as the lender's host sees it. */
+  connections(nameOrId: string): Promise<ConnectionsView> {
+    const path = `/v1/lent/${encodeURIComponent(nameOrId)}/connections`;
+    return this.#json(ConnectionsView, "GET", path);
   }
 
   /** Ends the daemon. */

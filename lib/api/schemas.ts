@@ -270,6 +270,27 @@ export const ReleaseView = z.object({
   ended: z.boolean(),
 });
 
+/** Answer to `GET /v1/lent/:name/connections`. */
+export const ConnectionsView = z.object({
+  /** Name of the VM. */
+  name: z.string(),
+  /** How closely its network is looked at. */
+  mode: VmMode,
+  /** What it is connected to; nothing unless its mode is direct. */
+  connections: z.array(z.object({
+    /** `tcp` or `udp`. */
+    protocol: z.enum(["tcp", "udp"]),
+    /** The word of ss: `ESTAB`, `UNCONN`, ... */
+    state: z.string(),
+    /** Address and port on the lender's host. */
+    local: z.string(),
+    /** Address and port of the other side; `*:*` for a UDP socket. */
+    peer: z.string(),
+  })),
+});
+/** Answer to `GET /v1/lent/:name/connections`. */
+export type ConnectionsView = z.infer<typeof ConnectionsView>;
+
 /** Answer to `GET /v1/lent/:id/console`. */
 export const ConsoleView = z.object({
   /** The last lines of the guest's console, oldest first. */

@@ -35,8 +35,11 @@ const QuietHours = z.string().refine(
   "want HH:MM-HH:MM, or with days as in 'sat,sun 22:00-07:00'",
 );
 
-/** The same as in net/filter/strategy.ts, which says what each means. */
-const Mode = z.enum(["filtered", "conntrack", "sampled"]);
+/** The same as `VmMode` in lib/node/messages.ts; docs/security.md says what each means. */
+const Mode = z.enum(["filtered", "conntrack", "sampled", "direct"]);
+
+/** Modes that a lender allows who has said nothing: those that keep a VM from the lender's network. */
+export const DEFAULT_MODES = ["filtered", "conntrack", "sampled"] as const;
 
 /** How long a VM's tunnel may be lost, when the lender sets nothing else; in seconds. */
 export const DEFAULT_TUNNEL_TIMEOUT_S = 600;
@@ -99,7 +102,7 @@ const ConfigSchema = z.strictObject({
       memoryMiB: z.int().min(0).default(0),
     }).prefault({}),
     /** Modes of the network that a VM may be asked for with. */
-    modes: z.array(Mode).min(1).max(Mode.options.length).default([...Mode.options]),
+    modes: z.array(Mode).min(1).max(Mode.options.length).default([...DEFAULT_MODES]),
     /** Share of the frames that mode `sampled` judges. */
     sampleRate: z.number().gt(0).max(1).default(0.01),
     /** From when on a VM is called rogue, as net/filter/rogue.ts counts, and what is done then. */

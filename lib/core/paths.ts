@@ -11,6 +11,7 @@
  * images/                base images, content-addressed
  * vms/<vm id>/           one lent VM: disk, seed, console, sockets
  * jobs/<job id>/         one job in the background: what it is, what it printed
+ * e2e-<pid>-<start>/     homes of a boot test that runs
  * logs/                  omerta.log, events.jsonl
  * ```
  *

@@ -40,7 +40,7 @@ import {
   VmRequest,
   VmStatusRequest,
 } from "./messages.ts";
-import { violationReason } from "./modes.ts";
+import { DIRECT_WARNING, filterModeOf, violationReason } from "./modes.ts";
 import { newLease } from "./new_lease.ts";
 import { judgeRogue } from "./rogue_vm.ts";
 import { refusalOf } from "./rules.ts";
@@ -155,6 +155,10 @@ export class Lender implements AsyncDisposable {
       mode: request.mode,
       dryRun,
     });
+    if (request.mode === "direct") {
+      const words = { vm: lease.id, name: request.name, peer, what: DIRECT_WARNING };
+      log.warning("VM {vm} ({name}) of peer {peer}: {what}", words);
+    }
     if (image) lease.started = this.#start(lease, image, keys);
     else keys.privateKey.fill(0);
     return lease.accepted;
@@ -195,7 +199,7 @@ export class Lender implements AsyncDisposable {
             mac: guestMac(id),
             publicKey: keys.publicKey,
             uplink: lease.endpoint,
-            mode: lease.request.mode,
+            mode: filterModeOf(lease.request.mode),
             sampleRate: lease.sampleRate,
             rogue: lease.rogue,
           }),

@@ -22,8 +22,8 @@ import type { BaseImage } from "../../vm/image/image.ts";
 import type { RogueAlarm } from "../../net/filter/rogue.ts";
 import type { PlaneGuestStats, PlaneStats } from "../../net/plane/plane.ts";
 import { NO_STAGE } from "../../vm/stages.ts";
-import type { Vm } from "../../vm/manager.ts";
 import { formatKey, publicKeyOf } from "../../net/wireguard/keys.ts";
+import type { Vm, VmSpec } from "../../vm/manager.ts";
 import { until } from "../../tests/support/until.ts";
 import type { z } from "zod";
 
@@ -236,10 +236,47 @@ Deno.test("N8: Lender refuses a mode that it forbids and names what it allows", 
     code: "mode-forbidden",
     exit: 5,
     message: /mode filtered: this lender allows conntrack, sampled/,
-    next: "Ask with --mode conntrack",
+    next: "Ask with --mode conntrack, or ask the lender for " +
+      "'omerta lend set modes conntrack,sampled,filtered'",
   });
   await borrower.request({ mode: "conntrack" });
   assert.deepEqual(world.lender.list().map(({ mode }) => mode), ["conntrack"]);
+});
+
+Deno.test("N8: Lender gives a VM in mode direct a second card, beside a filtered cable", async () => {
+  const specs: VmSpec[] = [];
+  const modes: unknown[] = [];
+  await using world = new World({
+    dryRun: false,
+    findImage: () => Promise.resolve(IMAGE),
+    plane: {
+      addGuest: (guest) => {
+        modes.push(guest.mode);
+        return Promise.reject(new Error("It goes no further"));
+      },
+      removeGuest: () => Promise.resolve(),
+      setUplink: () => Promise.resolve(),
+      stats: () => assert.fail("no time passes"),
+    },
+    manager: {
+      get: () => undefined,
+      create: async (spec, options) => {
+        specs.push(spec);
+        await options?.beforeStart?.({ cablePath: "/c", guestPath: "/g" } as Vm);
+        return assert.fail("it was to go no further");
+      },
+    },
+  });
+  world.rules = { ...world.rules, modes: ["direct", "conntrack"] };
+  const borrower = world.borrower("192.168.2.7");
+  for (const mode of ["direct", "conntrack"] as const) await borrower.request({ mode });
+  await until(() => modes.length === 2, { what: "both to be started" });
+  assert.deepEqual(modes, ["filtered", "conntrack"]);
+  const [direct, conntrack] = specs;
+  assert.ok(direct?.network.kind === "cable" && conntrack?.network.kind === "cable");
+  assert.match(direct.network.natMac ?? "", /^52:54:01(?::[0-9a-f]{2}){3}$/);
+  assert.equal(direct.seed.natMac, direct.network.natMac);
+  assert.equal(conntrack.network.natMac ?? conntrack.seed.natMac, undefined);
 });
 
 Deno.test("N8: a violation ends a VM, and whoever waits for it is told why", async () => {

@@ -44,8 +44,11 @@ export const VmName = z.string().regex(
   "want 1 to 32 of a-z, 0-9 and '-', not at the ends",
 );
 
-/** How closely a VM's network is looked at; net/filter/strategy.ts says what each mode means. */
-export const VmMode = z.enum(FILTER_MODES);
+/**
+ * How closely a VM's network is looked at; net/filter/strategy.ts says what each mode means. `direct`
+ * is `filtered` with a second card behind the lender's own connection; see modes.ts.
+ */
+export const VmMode = z.enum([...FILTER_MODES, "direct"]);
 /** How closely a VM's network is looked at. */
 export type VmMode = z.infer<typeof VmMode>;
 /** The mode of a VM that was asked for without one: the strictest. */

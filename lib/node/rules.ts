@@ -23,7 +23,7 @@
  */
 
 import { MIN_MEMORY_MIB } from "../../vm/manager.ts";
-import { DEFAULT_TUNNEL_TIMEOUT_S, type LendRules } from "../core/config.ts";
+import { DEFAULT_MODES, DEFAULT_TUNNEL_TIMEOUT_S, type LendRules } from "../core/config.ts";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import type { PeerId } from "../core/ids.ts";
 import {
@@ -36,7 +36,7 @@ import {
 } from "../core/quiet_hours.ts";
 import { type Capacity, capacityOf, type Resources } from "./capacity.ts";
 import type { HostNow } from "./host_now.ts";
-import { VmMode } from "./messages.ts";
+import type { VmMode } from "./messages.ts";
 
 /** A VM that is lent. */
 export interface UsedVm extends Resources {
@@ -133,7 +133,8 @@ function refusalByMode({ modes }: LendRules, mode: VmMode): OmertaError | undefi
     `lend a VM in mode ${mode}`,
     `this lender allows ${modes.join(", ")}`,
     "modes",
-    `Ask with --mode ${modes[0]}`,
+    `Ask with --mode ${modes[0]}, or ask the lender for ` +
+      `'omerta lend set modes ${[...modes, mode].join(",")}'`,
   );
 }
 
@@ -286,7 +287,8 @@ export function describeRules(lend: LendRules, time: LocalTime): string[] {
     allow.length > 0 && `only to ${inShort(allow)}`,
     quiet.length > 0 && `quiet ${quiet.join("; ")}${left > 0 ? ` (now, ${until})` : ""}`,
     perBorrower !== undefined && `${perBorrower} VMs to one borrower`,
-    modes.length < VmMode.options.length && `only in mode ${modes.join(" or ")}`,
+    !DEFAULT_MODES.every((mode) => modes.includes(mode)) && `only in mode ${modes.join(" or ")}`,
+    modes.includes("direct") && "a VM in mode direct reaches this host and its network",
     perVm.ttlSeconds !== undefined && `a VM for ${formatTtl(perVm.ttlSeconds)} at the most`,
     perVm.ttlSeconds === undefined && perVm.ttlRequired && "only with a time",
     perVm.cpus !== undefined && `a VM has ${perVm.cpus} processors at the most`,

@@ -93,8 +93,15 @@ Deno.test.each<[string, Case]>([
   ],
   [
     "mode-forbidden: Cannot lend a VM in mode filtered: this lender allows conntrack, sampled " +
-    "(rule modes). Ask with --mode conntrack",
+    "(rule modes). Ask with --mode conntrack, or ask the lender " +
+    "for 'omerta lend set modes conntrack,sampled,filtered'",
     { lend: { modes: ["conntrack", "sampled"] } },
+  ],
+  [
+    "mode-forbidden: Cannot lend a VM in mode direct: this lender allows filtered, conntrack, " +
+    "sampled (rule modes). Ask with --mode filtered, or ask the lender " +
+    "for 'omerta lend set modes filtered,conntrack,sampled,direct'",
+    { asked: { mode: "direct" } },
   ],
   [
     "quiet-hours: Cannot lend a VM now: it is quiet at any time (rule quiet). " +
@@ -240,6 +247,9 @@ Deno.test("describeRules() has words for each rule, and none when there are none
   );
   assert.deepEqual(describeRules({ ...FIRST, tunnelTimeoutSeconds: null }, NOON), [
     "a VM without its tunnel goes on",
+  ]);
+  assert.deepEqual(describeRules({ ...FIRST, modes: [...FIRST.modes, "direct"] }, NOON), [
+    "a VM in mode direct reaches this host and its network",
   ]);
 });
 

@@ -34,6 +34,7 @@ export interface GuestKeys {
 export function vmForLease(lease: Lease, image: BaseImage, keys: GuestKeys): VmSpec {
   const { id, request, accepted } = lease;
   const mac = guestMac(id);
+  const secondCard = request.mode === "direct" ? { natMac: natMacOf(id) } : {};
   return {
     id,
     name: request.name,
@@ -41,7 +42,7 @@ export function vmForLease(lease: Lease, image: BaseImage, keys: GuestKeys): VmS
     memoryMiB: request.memoryMiB,
     diskGiB: request.diskGiB,
     image,
-    network: { kind: "cable", mac },
+    network: { kind: "cable", mac, ...secondCard },
     seed: {
       vmId: id,
       hostname: request.name,
@@ -61,6 +62,7 @@ export function vmForLease(lease: Lease, image: BaseImage, keys: GuestKeys): VmS
         mtu: GUEST_MTU,
       },
       firewall: true,
+      ...secondCard,
     },
   };
 }
@@ -68,4 +70,9 @@ export function vmForLease(lease: Lease, image: BaseImage, keys: GuestKeys): VmS
 /** A locally administered address from the VM's id; nobody else is on its cable. */
 export function guestMac(id: VmId): string {
   return `52:54:00:${id.slice(0, 2)}:${id.slice(2, 4)}:${id.slice(4, 6)}`;
+}
+
+/** The address of its second card, in mode direct; another than that of any cable. */
+function natMacOf(id: VmId): string {
+  return guestMac(id).replace("52:54:00:", "52:54:01:");
 }

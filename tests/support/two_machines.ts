@@ -15,6 +15,10 @@ export const BORROWER = "192.168.2.7";
 
 /** Two machines and their users. */
 export interface TwoMachines extends AsyncDisposable {
+  /** What they are part of, for more machines. */
+  readonly lab: NetLab;
+  /** The router between them: 192.168.1.1 and 192.168.2.1. */
+  readonly router: Namespace;
   /** The lender's machine. */
   readonly lenderMachine: Namespace;
   /** The borrower's machine. */
@@ -40,6 +44,8 @@ export async function twoMachines(): Promise<TwoMachines> {
   const borrower = stack.use(await Home.create(borrowerMachine));
   const owned = stack.move();
   return {
+    lab,
+    router,
     lenderMachine,
     borrowerMachine,
     lender,

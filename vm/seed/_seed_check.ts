@@ -44,6 +44,9 @@ export function checkSeedOptions(o: SeedOptions): void {
   if (o.network.kind !== "none" && o.network.mac !== undefined) {
     check(MAC_REGEXP, "the hardware address", o.network.mac, "six pairs of hex digits");
   }
+  if (o.natMac !== undefined) {
+    check(MAC_REGEXP, "the second hardware address", o.natMac, "six pairs of hex digits");
+  }
   if (o.wireguard) checkWireGuard(o.wireguard);
 }
 

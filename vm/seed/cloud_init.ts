@@ -20,18 +20,22 @@
 import { Document, Scalar, visit } from "yaml";
 import FIREWALL_UNIT from "../../cloud-init/omerta-firewall.service" with { type: "text" };
 import IPTABLES from "../../cloud-init/iptables.rules" with { type: "text" };
+import REVERSE_UNIT from "../../cloud-init/omerta-reverse.service" with { type: "text" };
 import NFTABLES from "../../cloud-init/nftables.conf" with { type: "text" };
 import SETUP from "../../cloud-init/setup.sh" with { type: "text" };
 import SSHD from "../../cloud-init/sshd.conf" with { type: "text" };
 import WG0 from "../../cloud-init/wg0.py" with { type: "text" };
 import WG0_UNIT from "../../cloud-init/omerta-wg0.service" with { type: "text" };
+import { NAT_NETWORK, REVERSE_HOST, REVERSE_PORT } from "../qemu_command.ts";
 import { checkSeedOptions } from "./_seed_check.ts";
 import type { SeedNetwork, SeedOptions, SeedWireGuard } from "./seed_options.ts";
 import { writeIso } from "./iso9660.ts";
-import { wgQuickConfig } from "./guest_wireguard.ts";
+import { TUNNEL_NETWORK, wgQuickConfig } from "./guest_wireguard.ts";
 
 /** Address of the guest on its cable, and the size of that network. */
 export const GUEST_CABLE_ADDRESS = "192.168.100.2/24";
+/** The network of the cable. */
+const CABLE_NETWORK = "192.168.100.0/24";
 
 /** Where the cable takes the tunnel's packets; nothing else on the cable answers. */
 const ENDPOINT: SeedWireGuard["endpoint"] = "192.168.100.1:51820";
@@ -97,7 +101,7 @@ export function renderSeed(options: SeedOptions): Seed {
       "instance-id": `omerta-${options.vmId}`,
       "local-hostname": options.hostname,
     }),
-    networkConfig: yaml({ version: 2, ethernets: ethernets(options.network) }),
+    networkConfig: yaml({ version: 2, ethernets: ethernets(options) }),
   };
 }
 
@@ -126,29 +130,59 @@ function guestFiles(options: SeedOptions): GuestFile[] {
     file("/etc/omerta/setup.sh", "0755", SETUP),
   ];
   if (options.firewall) {
+    const nat = options.natMac !== undefined;
     files.push(
       file("/etc/omerta/firewall", "0644", "on\n"),
-      file("/etc/nftables.conf", "0755", withEndpoint(NFTABLES)),
-      file("/etc/omerta/iptables.rules", "0644", withEndpoint(IPTABLES)),
+      file("/etc/nftables.conf", "0755", filledIn(NFTABLES, nat)),
+      file("/etc/omerta/iptables.rules", "0644", filledIn(IPTABLES, nat)),
       file(`${units}/omerta-firewall.service`, "0644", FIREWALL_UNIT),
     );
   }
   if (options.wireguard) {
     files.push(
-      file("/etc/wireguard/wg0.conf", "0600", wgQuickConfig(options.wireguard)),
+      file(
+        "/etc/wireguard/wg0.conf",
+        "0600",
+        wgQuickConfig(options.wireguard, options.natMac === undefined),
+      ),
       file("/etc/omerta/wg0.py", "0755", WG0),
       file(`${units}/omerta-wg0.service`, "0644", WG0_UNIT),
     );
   }
+  if (options.natMac !== undefined) {
+    files.push(file("/etc/omerta/direct", "0644", `${options.natMac}\n`));
+  }
+  if (options.callsHost === true) {
+    const unit = REVERSE_UNIT.replace("@HOST@", REVERSE_HOST).replace("@PORT@", `${REVERSE_PORT}`);
+    files.push(file(`${units}/omerta-reverse.service`, "0644", unit));
+  }
   return files;
 }
 
-function withEndpoint(rules: string): string {
+/** The rules of a firewall; its lines about a second card are for guests that have one. */
+function filledIn(rules: string, nat: boolean): string {
   const [address = "", port = ""] = ENDPOINT.split(":");
-  return rules.replaceAll("@ADDRESS@", address).replaceAll("@PORT@", port);
+  return (nat ? rules.replaceAll("@DIRECT@", "") : rules.replaceAll(/^.*@DIRECT@.*\n/gm, ""))
+    .replaceAll("@ADDRESS@", address).replaceAll("@PORT@", port)
+    .replaceAll("@NAT@", NAT_NETWORK).replaceAll("@TUNNEL@", TUNNEL_NETWORK)
+    .replaceAll("@CABLE@", CABLE_NETWORK);
 }
 
-function ethernets(network: SeedNetwork): Record<string, unknown> {
+function ethernets({ network, natMac }: SeedOptions): Record<string, unknown> {
+  return {
+    ...firstCard(network),
+    ...(natMac === undefined ? {} : {
+      direct: {
+        match: { macaddress: natMac },
+        dhcp4: true,
+        dhcp6: false,
+        "accept-ra": false,
+      },
+    }),
+  };
+}
+
+function firstCard(network: SeedNetwork): Record<string, unknown> {
   switch (network.kind) {
     case "cable":
       return {

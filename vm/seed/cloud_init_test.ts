@@ -84,6 +84,39 @@ Deno.test("V3: testIptablesRules: everything is refused but the tunnel and SSH i
   assert.match(iptables, /-A OUTPUT -d 192\.168\.100\.1 -p udp --dport 51820 -j ACCEPT/);
 });
 
+Deno.test("N8: a second card has the default route, and the tunnel only its own network", () => {
+  const direct: SeedOptions = { ...lent, natMac: "52:54:01:12:34:56" };
+  const { ethernets } = parse(renderSeed(direct).networkConfig) as {
+    ethernets: Record<string, unknown>;
+  };
+  assert.deepEqual(Object.keys(ethernets), ["cable", "direct"]);
+  assert.deepEqual(ethernets["direct"], {
+    ...{ match: { macaddress: "52:54:01:12:34:56" }, dhcp4: true, dhcp6: false },
+    "accept-ra": false,
+  });
+  const tunnel = fileOf(direct, "/etc/wireguard/wg0.conf") ?? "";
+  assert.match(tunnel, /^PostUp = ip route replace 10\.0\.0\.0\/16 dev %i$/m);
+  assert.match(tunnel, /^AllowedIPs = 10\.0\.0\.0\/16$/m);
+  const rules = fileOf(direct, "/etc/nftables.conf") ?? "";
+  assert.match(rules, /ip daddr \{ 198\.51\.100\.0\/24, 192\.168\.100\.0\/24 \} reject/);
+  assert.match(rules, /ip saddr != \{ 192\.168\.100\.0\/24, 10\.0\.0\.0\/16 \} accept/);
+  assert.equal(rules.match(/policy drop;/g)?.length, 3);
+  const iptables = fileOf(direct, "/etc/omerta/iptables.rules") ?? "";
+  assert.match(iptables, /^-A OUTPUT -s 192\.168\.100\.0\/24,10\.0\.0\.0\/16 -j DROP$/m);
+  for (const text of [rules, iptables]) assert.ok(!text.includes("@"), "a placeholder is left");
+  assert.equal(fileOf(lent, "/etc/omerta/direct"), undefined);
+  for (const path of ["/etc/nftables.conf", "/etc/omerta/iptables.rules"]) {
+    assert.doesNotMatch(fileOf(lent, path) ?? "", /198\.51|@/);
+  }
+});
+
+Deno.test("V7: a guest that calls its host has one place to call", () => {
+  const path = "/etc/systemd/system/omerta-reverse.service";
+  const unit = fileOf({ ...lent, callsHost: true }, path) ?? "";
+  assert.match(unit, /\/dev\/tcp\/192\.168\.100\.9\/22;/);
+  assert.equal(fileOf(lent, path), undefined);
+});
+
 Deno.test("V3: testPackageInstallation: the image has the packages, the seed asks for none", () => {
   for (const name of ["wireguard-tools", "nftables", "openssh-server", "sudo", "cloud-init"]) {
     assert.ok(GUEST_PACKAGES.includes(name), name);

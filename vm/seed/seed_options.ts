@@ -4,7 +4,7 @@
  * @module
  */
 
-/** How the guest's one network card is set up. */
+/** How the guest's first network card is set up. */
 export type SeedNetwork =
   | {
     /** The filtered cable: a static address and no default route. */
@@ -64,4 +64,11 @@ export interface SeedOptions {
   readonly wireguard?: SeedWireGuard;
   /** Whether the guest refuses what does not belong to the tunnel. */
   readonly firewall: boolean;
+  /**
+   * Hardware address of a second card, behind which the hypervisor is a router: its default route
+   * is the guest's, and the tunnel keeps 10.0.0.0/16. None when left out.
+   */
+  readonly natMac?: string;
+  /** Whether its SSH server also calls the host, for a boot test. @default {false} */
+  readonly callsHost?: boolean;
 }
