@@ -37,6 +37,8 @@ LIST
 wireguard-go wireguard-go
 genisoimage genisoimage
 iperf3 iperf3
+passt passt
+slirp4netns slirp4netns
 tcpdump tcpdump
 syslinux syslinux
 syslinux syslinux-common

@@ -19,7 +19,6 @@ import type { ClientView } from "../../lib/api/tunnel_schemas.ts";
 import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import { writeFileAtomic } from "../../lib/core/files.ts";
 import { parsePort } from "../../lib/core/link.ts";
-import { TUN_NAME } from "../../lib/node/node.ts";
 import { Endpoint } from "../../net/os/endpoint.ts";
 import { parseIpv4 } from "../../net/wire/ip_address.ts";
 import { emitConfig } from "../../net/wireguard/config_text.ts";
@@ -70,12 +69,13 @@ async function makeClient(
   signal: AbortSignal,
 ): Promise<void> {
   const vm = await client.vm(name);
+  await checkDown(client, vm);
   const port = listenPort ?? await freePort(client, vm.id);
   const privateKey = generatePrivateKey();
   const publicKey = formatKey(publicKeyOf(privateKey));
   const view = await client.setClient(vm.id, { publicKey, port });
   try {
-    await inVm(guestOf(context, vm, signal), addClientScript(publicKey, view.address));
+    await inVm(new Guest(vm, context.paths, signal), addClientScript(publicKey, view.address));
     const text = clientConfig(privateKey, port, view);
     if (out === undefined) {
       warn("What follows holds a private key: whoever has it gets into the VM's tunnel");
@@ -97,6 +97,7 @@ async function removeClient(
   signal: AbortSignal,
 ): Promise<void> {
   const vm = await client.vm(name);
+  await checkDown(client, vm);
   if (!await client.removeClient(vm.id)) {
     throw new OmertaError(
       "no-client",
@@ -108,7 +109,7 @@ async function removeClient(
   }
   // From here on nothing is carried for it; that the VM forgets the key too is tidiness.
   try {
-    await inVm(guestOf(context, vm, signal), removeClientScript());
+    await inVm(new Guest(vm, context.paths, signal), removeClientScript());
   } catch (error) {
     signal.throwIfAborted();
     warn(messageOf(error));
@@ -116,9 +117,21 @@ async function removeClient(
   note(`The configuration of ${vm.name} works no more; 'wg-quick down' takes its interface away`);
 }
 
-/** The VM by the node's own tunnel: a client that is up has a closer route, and is about to end. */
-function guestOf({ paths }: Context, vm: VmView, signal: AbortSignal): Guest {
-  return new Guest(vm, paths, signal, ["-o", `BindInterface=${TUN_NAME}`]);
+/**
+ * A former client that is up has the closer route to the VM: what would end it would go by it.
+ *
+ * @throws {OmertaError} `client-up`.
+ */
+async function checkDown(client: ApiClient, vm: VmView): Promise<void> {
+  const { tunnels } = await client.tunnels();
+  const former = tunnels.find(({ role, id }) => role === "borrowed" && id === vm.id)?.client;
+  const up = former && Deno.networkInterfaces().find(({ address }) => address === former.address);
+  if (!up) return;
+  throw new OmertaError(
+    "client-up",
+    `Cannot end the former configuration of VM "${vm.name}": its interface ${up.name} is up`,
+    { next: `Take it down first, as with: sudo wg-quick down ./${up.name}.conf` },
+  );
 }
 
 async function inVm(guest: Guest, script: string): Promise<void> {

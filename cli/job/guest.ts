@@ -34,13 +34,11 @@ export class Guest {
    *
    * @param paths Where the keys are that it is logged in to with.
    * @param signal Ends everything that is done in it.
-   * @param more Further options of ssh and scp.
    */
   constructor(
     vm: VmView,
     paths: Pick<Paths, "sshKey" | "knownHosts">,
     signal: AbortSignal,
-    more: readonly string[] = [],
   ) {
     this.vm = vm;
     this.signal = signal;
@@ -55,7 +53,6 @@ export class Guest {
       // A VM that has gone does not close its connections: it is silent.
       ...["-o", "ServerAliveInterval=15"],
       ...["-o", "ServerAliveCountMax=4"],
-      ...more,
     ];
   }
 

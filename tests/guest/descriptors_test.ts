@@ -30,7 +30,12 @@ testIf(
       runChecked("prlimit", ["--pid", `${pid}`, `--nofile=${count}:${PLENTY}`]);
 
     await borrower.ok(...request("one"), "--no-wait");
-    await until(async () => await qemus() === 1, { timeoutMs: 30_000, what: "the first VM" });
+    const comesUp = (name: string): Promise<unknown> =>
+      until(async () => (await lender.run(["vm", "logs", name])).stdout.includes("stage=kernel"), {
+        timeoutMs: 60_000,
+        what: `the kernel of ${name}`,
+      });
+    await comesUp("one");
 
     const open = (await Array.fromAsync(Deno.readDir(`/proc/${pid}/fd`))).length;
     for (const more of [0, 2, 4, 6]) {
@@ -48,7 +53,8 @@ testIf(
     await limit(PLENTY);
     assert.match(await lender.ok("vm", "list"), /one/);
     await borrower.ok(...request("two"), "--no-wait");
-    await until(async () => await qemus() === 2, { timeoutMs: 30_000, what: "the second VM" });
+    await comesUp("two");
+    assert.equal(await qemus(), 2);
     await borrower.ok("vm", "release", "--all");
     assert.equal(await qemus(), 0);
     assert.deepEqual(await lender.vmFolders(), []);

@@ -211,6 +211,21 @@ testIf(missing, "V9: four guests of two borrowers at once", async (t) => {
     assert.equal(await first.ok("ssh", "a2", "hostname"), "a2\n");
   });
 
+  await t.step("N16: a VM whose QEMU is killed ends by itself, the others go on", async () => {
+    for (const pid of await lenderMachine.processes()) {
+      const words = await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "");
+      if (words.includes("guest=b2")) Deno.kill(pid, "SIGKILL");
+    }
+    await until(async () => !/b2/.test(await second.ok("vm", "list")), {
+      timeoutMs: 30_000,
+      what: "its borrower to be told",
+    });
+    assert.match(await second.ok("vm", "logs", "b2"), /vm-lost .*the guest has ended/);
+    assert.equal((await lender.vmFolders()).length, 3);
+    assert.equal((await status()).cables.length, 3);
+    assert.equal(await second.ok("ssh", "b1", "hostname"), "b1\n");
+  });
+
   await t.step("V9: all are released, and nothing is left", async () => {
     for (const home of [first, second]) {
       await home.run(["vm", "release", "--all"], { timeoutMs: 120_000 });
