@@ -12,6 +12,11 @@
  * guest that takes nothing costs 3 ms once; one that is slower than what comes for it loses the rest
  * of the burst, and what comes in the same turn is refused before anything is spent on it.
  *
+ * Frames leave through a socket of their own, which is connected: the kernel would otherwise look up
+ * the other side's path for each frame, which takes half as long as sending it. The one that is bound
+ * stays unconnected, so that whoever takes the guest's place at its path is heard at once. The other
+ * side must not connect its own socket, which would then hear nobody but the bound one.
+ *
  * @module
  */
 
@@ -60,21 +65,26 @@ export function openCableLinux(options: CableOptions): PacketSocket {
   const peer = sockaddrUn(options.peerPath);
   raiseQueueLimit();
   using owned = new DisposableStack();
+  const fd = owned.use(openSocket(c, options.localPath));
+  const sender = owned.use(openSocket(c, options.localPath));
+  removeSocket(options.localPath);
+  if (c.call.bind(fd.number, local, SOCKADDR_UN_LEN) !== 0) {
+    throw failed("bind", options.localPath, errnoName(c.errno()));
+  }
+  Deno.chmodSync(options.localPath, 0o600);
+  owned.move();
+  return new LinuxCable(c, fd, sender, options.localPath, peer);
+}
+
+function openSocket(c: Libc, path: string): Fd {
   const number = c.call.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (number < 0) throw notOpened(options.localPath, c.errno());
-  const fd = owned.use(new Fd(c, number));
+  if (number < 0) throw notOpened(path, c.errno());
   const size = fixedBytes(4);
   new DataView(size.buffer).setInt32(0, SOCKET_BUFFER, true);
   if (c.call.setsockopt(number, SOL_SOCKET, SO_SNDBUFFORCE, size, 4) !== 0) {
     c.call.setsockopt(number, SOL_SOCKET, SO_SNDBUF, size, 4);
   }
-  removeSocket(options.localPath);
-  if (c.call.bind(number, local, SOCKADDR_UN_LEN) !== 0) {
-    throw failed("bind", options.localPath, errnoName(c.errno()));
-  }
-  Deno.chmodSync(options.localPath, 0o600);
-  owned.move();
-  return new LinuxCable(c, fd, options.localPath, peer);
+  return new Fd(c, number);
 }
 
 /** For sockets made from now on, on both sides of the cable. */
@@ -125,16 +135,18 @@ class LinuxCable implements PacketSocket {
   onReadable: (() => void) | undefined;
   readonly #c: Libc;
   readonly #fd: Fd;
+  readonly #sender: Fd;
   readonly #path: string;
   readonly #batch: MessageBatch;
 
-  constructor(c: Libc, fd: Fd, path: string, peer: Uint8Array<ArrayBuffer>) {
+  constructor(c: Libc, fd: Fd, sender: Fd, path: string, peer: Uint8Array<ArrayBuffer>) {
     this.#c = c;
     this.#fd = fd;
+    this.#sender = sender;
     this.#path = path;
     this.#batch = new MessageBatch(SLOTS, fixedBytes(SLOTS * SLOT_SIZE), 0);
     for (let i = 0; i < SLOTS; i++) this.#batch.setData(i, i * SLOT_SIZE, SLOT_SIZE);
-    this.out = new LinuxCableSink(c, fd, peer, this.counters);
+    this.out = new LinuxCableSink(c, sender, peer, this.counters);
   }
 
   get fd(): number {
@@ -170,6 +182,7 @@ class LinuxCable implements PacketSocket {
   [Symbol.dispose](): void {
     if (this.#fd.number < 0) return;
     this.#fd[Symbol.dispose]();
+    this.#sender[Symbol.dispose]();
     removeSocket(this.#path);
   }
 }
@@ -179,19 +192,21 @@ class LinuxCableSink implements PacketSink {
   readonly #c: Libc;
   readonly #fd: Fd;
   readonly #counters: SocketCounters;
+  readonly #peer: Uint8Array<ArrayBuffer>;
   readonly #batch: MessageBatch;
   readonly #lengths = new Uint32Array(SLOTS);
   #count = 0;
   #patience = PATIENCE;
   // Frames were dropped in this turn: nothing more is taken before it ends.
   #full = false;
+  #isConnected = false;
 
   constructor(c: Libc, fd: Fd, peer: Uint8Array<ArrayBuffer>, counters: SocketCounters) {
     this.#c = c;
     this.#fd = fd;
     this.#counters = counters;
-    this.#batch = new MessageBatch(SLOTS, this.buffer, SOCKADDR_UN_LEN);
-    for (let i = 0; i < SLOTS; i++) this.#batch.names.set(peer, i * SOCKADDR_UN_LEN);
+    this.#peer = peer;
+    this.#batch = new MessageBatch(SLOTS, this.buffer, 0);
   }
 
   reserve(size: number): number {
@@ -215,6 +230,11 @@ class LinuxCableSink implements PacketSink {
     const count = this.#count;
     let next = 0;
     while (next < count) {
+      if (!this.#isConnected && !this.#connect()) {
+        // Nobody there: the rest of the burst would find nobody either.
+        this.#counters.noPeer += count - next;
+        break;
+      }
       this.#counters.sendCalls++;
       const taken = this.#c.call.sendmmsg(
         this.#fd.number,
@@ -243,14 +263,20 @@ class LinuxCableSink implements PacketSink {
         this.#full = true;
         break;
       }
-      if (errno === ERRNO.ENOENT || errno === ERRNO.ECONNREFUSED) {
-        // Nobody there: the rest of the burst would find nobody either.
-        this.#counters.noPeer += count - next;
-        break;
+      if (errno === ERRNO.ECONNREFUSED) {
+        // Gone; somebody else may be at the path by now.
+        this.#isConnected = false;
+        continue;
       }
       this.#counters.refused++;
       next++;
     }
     this.#count = 0;
+  }
+
+  #connect(): boolean {
+    const { number } = this.#fd;
+    this.#isConnected = this.#c.call.connect(number, this.#peer, SOCKADDR_UN_LEN) === 0;
+    return this.#isConnected;
   }
 }

@@ -81,6 +81,13 @@ for (const { name, open, missing } of implementations) {
     send(host, new Uint8Array(62));
     host.out.flush();
     await until(() => host.counters.noPeer === 2, { what: "the second frame to be counted" });
+    // Whoever comes next to the same place is found there.
+    using next = open({ localPath: b, peerPath: a });
+    send(host, new Uint8Array(63));
+    host.out.flush();
+    const inbox = new Inbox();
+    await until(() => next.drain(inbox, 64) > 0, { what: "the frame to arrive at the next" });
+    assert.deepEqual(inbox.frames.map(({ length }) => length), [63]);
   });
 
   testIf(
