@@ -120,7 +120,7 @@ const ConfigSchema = z.strictObject({
     }).prefault({}),
     /**
      * A VM is ended when nothing of its tunnel was heard for so long, in seconds; null for never.
-     * Keepalives come every 15 seconds.
+     * One end or the other is heard of every 15 seconds.
      */
     tunnelTimeoutSeconds: z.int().min(30).max(31_536_000).nullable()
       .default(DEFAULT_TUNNEL_TIMEOUT_S),

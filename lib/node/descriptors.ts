@@ -7,8 +7,8 @@
 
 import { EXIT, OmertaError } from "../core/errors.ts";
 
-/** EMFILE and ENFILE (errno(3)), as the runtime and as our own messages write them. */
-const OUT_OF_DESCRIPTORS = /\(os error 2[34]\)|\bE[MN]FILE\b/;
+/** EMFILE and ENFILE (errno(3)), as the runtime, QEMU and our own messages write them. */
+const OUT_OF_DESCRIPTORS = /\bToo many open files\b|\bE[MN]FILE\b/;
 /** Causes of causes that are looked at. */
 const MAX_DEPTH = 8;
 

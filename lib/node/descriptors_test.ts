@@ -6,6 +6,7 @@ const RUNTIME = new Error("Too many open files (os error 24)");
 
 Deno.test.each([
   { what: "the runtime's", error: RUNTIME },
+  { what: "QEMU's", error: new Error("Cannot open 'disk': Too many open files") },
   { what: "ours", error: new OmertaError("cable-failed", "Cannot open the socket /x: EMFILE") },
   {
     what: "one underneath",

@@ -2,11 +2,19 @@
  * The fail-safe of a VM: without its tunnel it has no borrower, so it is ended after a time that
  * the lender sets.
  *
- * The lender cannot read what goes through the tunnel, but sees whether it lives: both ends send a
- * keepalive every 15 s, and only an end with a session sends one. A tunnel is heard of when both
- * ends have been; a handshake that is tried again and again without an answer is no sign of life.
- * Time counts from the moment when the guest has set itself up; up to then, the stages of vm/ have
- * limits of their own.
+ * The lender cannot read what goes through the tunnel, but sees data and answers to handshakes pass,
+ * which only an end with a session sends; a handshake that is tried again and again without an answer
+ * is no sign of life. Of a tunnel that works two things are sure:
+ *
+ *  - One of its ends is heard of every 15 s: both have a keepalive of that interval. Not each of
+ *    them: what comes from the one puts off the keepalive of the other, so in an idle tunnel one
+ *    end may keep still.
+ *  - Each end is heard of every 180 s (paper 6.1, REJECT-AFTER-TIME): a session that old is not
+ *    used any more, and both ends speak to make the next.
+ *
+ * So a tunnel is lost when no end is heard of any more; or else, when one end goes on speaking and
+ * the other is not there, 180 s after that one was heard of last. Time counts from the moment when
+ * the guest has set itself up; up to then, the stages of vm/ have limits of their own.
  *
  * It is a net for what breaks, not a wall: a guest or a borrower that wants to can pretend.
  *
@@ -14,6 +22,7 @@
  */
 
 import type { Plane, PlaneGuestStats } from "../../net/plane/plane.ts";
+import { REJECT_AFTER_MS } from "../../net/wireguard/constants.ts";
 import { type StageRecord, STAGES } from "../../vm/stages.ts";
 import type { LendRules } from "../core/config.ts";
 import { messageOf } from "../core/errors.ts";
@@ -47,10 +56,12 @@ export function tunnelFault(
 ): string | undefined {
   const setUp = setUpAt(vm.stages);
   if (times === undefined || timeoutSeconds === null || setUp === undefined) return undefined;
-  const heard = Math.min(times.sessionFromGuestMs ?? 0, times.sessionToGuestMs ?? 0);
-  if (now - Math.max(heard, vm.since + setUp) < timeoutSeconds * 1000) return undefined;
+  const { sessionFromGuestMs: from = 0, sessionToGuestMs: to = 0 } = times;
+  const both = Math.min(from, to);
+  const lostAt = both === 0 ? 0 : Math.min(Math.max(from, to), both + REJECT_AFTER_MS);
+  if (now - Math.max(lostAt, vm.since + setUp) < timeoutSeconds * 1000) return undefined;
   const long = formatTime(timeoutSeconds);
-  return heard === 0
+  return both === 0
     ? `its tunnel did not come up within ${long}`
     : `its tunnel was lost for ${long}`;
 }

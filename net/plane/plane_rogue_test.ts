@@ -169,3 +169,44 @@ Deno.test("N13: Plane knows when a session was heard of, each way, and is not fo
     what: "the keepalive",
   });
 });
+
+Deno.test("N13: Plane hears of both ends of a real tunnel, and of the one that is left when it is cut", async () => {
+  const keys = { borrower: generatePrivateKey(), guest: generatePrivateKey() };
+  await using world = await World.create();
+  await using borrower = await Plane.start(
+    { module: MODULE, port: 0, privateKey: keys.borrower },
+    new Recorder(),
+  );
+  const folder = await Deno.makeTempDir({ prefix: "omerta-plane-" });
+  {
+    using guest = new FixtureGuest(folder, "web", keys.guest, publicKeyOf(keys.borrower));
+    await world.plane.addGuest({
+      ...{ id: "web", ...guest.paths, mac: FIXTURE_MAC, publicKey: publicKeyOf(keys.guest) },
+      uplink: loopback(borrower.port),
+    });
+    await borrower.addPeer({
+      publicKey: publicKeyOf(keys.guest),
+      endpoint: loopback(world.plane.port),
+      allowedIps: ["10.0.0.2/32"],
+    });
+    const packet = new Uint8Array(60);
+    packet.set([0x45, 0, 0, 60, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1]);
+    guest.send(packet);
+    const joined = await until(async () => {
+      guest.turn();
+      const stats = await world.stats("web");
+      return stats.sessionFromGuestMs !== undefined && stats.sessionToGuestMs !== undefined &&
+        stats;
+    }, { what: "both ends" });
+    await borrower.close();
+    // The guest knows nothing of that yet and goes on in its session.
+    const left = await until(async () => {
+      guest.send(packet);
+      guest.turn();
+      const stats = await world.stats("web");
+      return (stats.sessionFromGuestMs ?? 0) > (joined.sessionToGuestMs ?? 0) + 20 && stats;
+    }, { what: "the end that is left" });
+    assert.ok((left.sessionFromGuestMs ?? 0) > (left.sessionToGuestMs ?? 0));
+  }
+  await Deno.remove(folder, { recursive: true });
+});
