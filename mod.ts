@@ -23,6 +23,7 @@ export { servePlane } from "./net/plane/worker.ts";
 export { FilteredNat, type FilteredNatOptions } from "./net/filter/filtered_nat.ts";
 export { FILTER_MODES, type FilterStrategy, strategyOf } from "./net/filter/strategy.ts";
 export { type RogueAlarm, RogueDetector, rogueWords } from "./net/filter/rogue.ts";
+export { KernelFilter } from "./net/filter/ebpf/kernel_filter.ts";
 export { guestLink } from "./net/filter/guest_link.ts";
 export { REASONS, VERDICT } from "./net/filter/verdict.ts";
 export { Device, type DeviceOptions } from "./net/wireguard/device.ts";

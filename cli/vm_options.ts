@@ -54,8 +54,9 @@ const MODE_HELP =
   "how closely the lender looks at the VM's network. filtered, the default because " +
   "it is the strictest and forgives: every packet is judged, a bad one dropped. conntrack: the " +
   "first of a flow is judged, a bad one ends the VM. sampled: a share is judged, a bad one in it " +
-  "ends the VM; it notices less and leaks more than filtered. direct: besides, the VM uses the " +
-  "lender's own connection and reaches the lender's network; only where the lender has allowed it";
+  "ends the VM; it notices less and leaks more than filtered. ebpf: as filtered, by the lender's " +
+  "kernel, for which the lender must be root. direct: besides, the VM uses the lender's own " +
+  "connection and reaches the lender's network; only where the lender has allowed it";
 
 /** Adds the options to a command. */
 export function withVmOptions(command: CommandUnknownOpts): CommandUnknownOpts {

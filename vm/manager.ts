@@ -64,6 +64,11 @@ export interface CreateOptions {
   readonly onLine?: (line: string) => void;
   /** Called when the VM's folder is there and before the hypervisor runs: bind `cablePath` here. */
   readonly beforeStart?: (vm: Vm) => Promise<void>;
+  /**
+   * Called when the hypervisor runs, each time that it was started; the machine is ended when it
+   * fails. What an interface that the hypervisor made needs is done here.
+   */
+  readonly afterStart?: (vm: Vm) => Promise<void>;
 }
 
 /** Makes and ends VMs. */
@@ -104,7 +109,7 @@ export class VmManager implements AsyncDisposable {
       tunnel: spec.seed.wireguard !== undefined,
       onStage: options.onStage ?? (() => {}),
       onLine: options.onLine ?? (() => {}),
-      startMachine: (vm, signal) => this.#startMachine(spec, vm, signal),
+      startMachine: (vm, signal) => this.#startMachine(spec, vm, signal, options.afterStart),
       onKvmBroken: () => this.#kvmBroken(),
       remove: async () => {
         await removeIfThere(paths.folder);
@@ -174,16 +179,28 @@ export class VmManager implements AsyncDisposable {
     await rememberBrokenKvm(this.#memoryFile);
   }
 
-  async #startMachine(spec: VmSpec, vm: ManagedVm, signal: AbortSignal): Promise<Machine> {
+  async #startMachine(
+    spec: VmSpec,
+    vm: ManagedVm,
+    signal: AbortSignal,
+    afterStart: CreateOptions["afterStart"],
+  ): Promise<Machine> {
     // A machine that failed may have left them.
     for (const path of [vm.paths.consoleSocket, vm.paths.controlSocket, vm.paths.guestSocket]) {
       await removeIfThere(path);
     }
-    return await this.#hypervisor.start(spec, vm.paths, vm.accelerator, {
+    const machine = await this.#hypervisor.start(spec, vm.paths, vm.accelerator, {
       signal,
       onProcess: (pid) => recordProcess(vm.paths, spec.name, pid),
       onConsole: (bytes) => vm.takeConsole(bytes),
     });
+    try {
+      await afterStart?.(vm);
+      return machine;
+    } catch (error) {
+      await machine.end();
+      throw error;
+    }
   }
 
   /** A VM of this manager that has not ended. */

@@ -222,6 +222,19 @@ Deno.test("create() leaves nothing when the hook fails", async () => {
   });
 });
 
+Deno.test("N14: create() calls afterStart when the hypervisor runs, and ends it when that fails", async () => {
+  await withWorld(async ({ folder, fake, manager }) => {
+    const live: number[] = [];
+    const afterStart = (): Promise<void> => Promise.resolve(void live.push(fake.live));
+    const vm = await manager.create(specOf(), { afterStart });
+    assert.deepEqual(live, [1]);
+    await vm.stop({ graceMs: 0 });
+    const failing = (): Promise<void> => Promise.reject(new Error("No guard"));
+    await assert.rejects(manager.create(specOf(), { afterStart: failing }), /No guard/);
+    assert.deepEqual([fake.live, vmFolders(folder)], [0, []]);
+  });
+});
+
 Deno.test("create() ends in order when the VM is stopped meanwhile", async () => {
   await withWorld(async ({ manager, folder }) => {
     const creating = manager.create(specOf(), {

@@ -232,7 +232,9 @@ function network(spec: QemuSpec): string[] {
     case "tap":
       return [
         "-netdev",
-        `tap,id=net,ifname=${escapeComma(spec.network.ifname)},script=no,downscript=no`,
+        // Without a virtio header a guest cannot have the kernel change a frame that was judged.
+        `tap,id=net,ifname=${escapeComma(spec.network.ifname)},script=no,downscript=no,` +
+        "vnet_hdr=off",
         "-device",
         `virtio-net-pci,netdev=net,mac=${spec.network.mac},romfile=`,
       ];

@@ -113,7 +113,7 @@ Deno.test("V7: qemuPrefix() has a TAP made in a network namespace of QEMU's own,
   assert.deepEqual(qemuPrefix(tap), []);
   assert.deepEqual(qemuPrefix(SPEC.network), []);
   assert.deepEqual(valuesOf(qemuArguments({ ...SPEC, network: tap }), "-netdev"), [
-    "tap,id=net,ifname=omerta-test,script=no,downscript=no",
+    "tap,id=net,ifname=omerta-test,script=no,downscript=no,vnet_hdr=off",
   ]);
 });
 
@@ -128,6 +128,15 @@ Deno.test("N8: qemuArguments() adds a second card in mode direct, which no port 
   assert.equal(nat, "user,id=nat,net=198.51.100.0/24,ipv6=off");
   assert.deepEqual(more, []);
   assert.ok(args.includes(`virtio-net-pci,netdev=nat,mac=${natMac},romfile=`));
+});
+
+Deno.test("N14: qemuArguments() has QEMU make the TAP, without headers that change frames later", () => {
+  const mac = "52:54:00:00:64:02";
+  const args = qemuArguments({ ...SPEC, network: { kind: "tap", mac, ifname: "om-0123456789ab" } });
+  assert.deepEqual(valuesOf(args, "-netdev"), [
+    "tap,id=net,ifname=om-0123456789ab,script=no,downscript=no,vnet_hdr=off",
+  ]);
+  assert.ok(valuesOf(args, "-device").includes(`virtio-net-pci,netdev=net,mac=${mac},romfile=`));
 });
 
 Deno.test("qemuArguments() gives no network card when there is no network", () => {

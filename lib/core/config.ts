@@ -36,10 +36,10 @@ const QuietHours = z.string().refine(
 );
 
 /** The same as `VmMode` in lib/node/messages.ts; docs/security.md says what each means. */
-const Mode = z.enum(["filtered", "conntrack", "sampled", "direct"]);
+const Mode = z.enum(["filtered", "conntrack", "sampled", "ebpf", "direct"]);
 
 /** Modes that a lender allows who has said nothing: those that keep a VM from the lender's network. */
-export const DEFAULT_MODES = ["filtered", "conntrack", "sampled"] as const;
+export const DEFAULT_MODES = ["filtered", "conntrack", "sampled", "ebpf"] as const;
 
 /** How long a VM's tunnel may be lost, when the lender sets nothing else; in seconds. */
 export const DEFAULT_TUNNEL_TIMEOUT_S = 600;

@@ -16,7 +16,7 @@ import type { Vm, VmManager } from "../../vm/manager.ts";
 import { failStage, reachStage, type Stage, stageError } from "../../vm/stages.ts";
 import type { Accelerator } from "../../vm/accelerator.ts";
 import type { RogueAlarm } from "../../net/filter/rogue.ts";
-import type { Plane } from "../../net/plane/plane.ts";
+import type { PlaneGuestStats } from "../../net/plane/plane.ts";
 import type { LendRules } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
 import { machineIdOf, type PeerId, peerIdOf, type VmId } from "../core/ids.ts";
@@ -25,6 +25,7 @@ import type { LocalTime } from "../core/quiet_hours.ts";
 import { Alarms } from "./alarms.ts";
 import type { Control, Origin } from "./control.ts";
 import { EndedVms } from "./ended_vms.ts";
+import type { GuestNetwork } from "./guest_network.ts";
 import { type HostNow, takenMemory } from "./host_now.ts";
 import { plainly } from "./descriptors.ts";
 import { type GuestKeys, guestMac, vmForLease } from "./vm_for_lease.ts";
@@ -35,6 +36,7 @@ import {
   ShutdownNotice,
   type VmAccepted,
   VmList,
+  type VmMode,
   VmRelease,
   type VmReleased,
   VmRequest,
@@ -56,8 +58,10 @@ const MAX_FAILED = 64;
 export interface LenderOptions {
   /** Control side of the node. */
   readonly control: Control;
-  /** Data plane of the node. */
-  readonly plane: Pick<Plane, "addGuest" | "removeGuest" | "setUplink" | "stats">;
+  /** Carries guests' packets: the data plane of the node, or for mode `ebpf` the kernel. */
+  readonly networkOf: (mode: VmMode) => GuestNetwork;
+  /** What was counted of each guest. */
+  readonly guestStats: () => Promise<readonly PlaneGuestStats[]>;
   /** Boots the VMs. */
   readonly manager: Pick<VmManager, "create" | "get">;
   /** Finds a base image by name or id; the default one without. */
@@ -134,6 +138,7 @@ export class Lender implements AsyncDisposable {
     const rules = await this.#o.rules();
     const peer = peerIdOf(origin.peerKey);
     this.#check(rules, request, peer);
+    this.#o.networkOf(request.mode).check?.(origin.from);
     const dryRun = request.dryRun || this.#o.dryRun;
     const image = dryRun ? undefined : await this.#o.findImage(request.image);
     // Once more: other requests may have been accepted while the image was looked for.
@@ -164,6 +169,10 @@ export class Lender implements AsyncDisposable {
     return lease.accepted;
   }
 
+  #networkOf(lease: Lease): GuestNetwork {
+    return this.#o.networkOf(lease.request.mode);
+  }
+
   /** Throws what the rules refuse a request with. */
   #check(rules: LendRules, request: VmRequest, peer: PeerId): void {
     const { host, localTime, manager, now } = this.#o;
@@ -184,15 +193,17 @@ export class Lender implements AsyncDisposable {
 
   /** Boots the VM of a lease. Never rejects: a failure is in the lease, and nothing is left. */
   async #start(lease: Lease, image: BaseImage, keys: GuestKeys): Promise<void> {
-    const { plane, manager } = this.#o;
+    const { manager, networkOf } = this.#o;
     const { id, abort } = lease;
+    const { mode } = lease.request;
+    const network = networkOf(mode);
     const spec = vmForLease(lease, image, keys);
     try {
       const vm = await manager.create(spec, {
         signal: abort.signal,
         onStage: (stage) => this.#reached(lease, stage),
         beforeStart: (vm) =>
-          plane.addGuest({
+          network.addGuest({
             id,
             cablePath: vm.cablePath,
             guestPath: vm.guestPath,
@@ -203,12 +214,13 @@ export class Lender implements AsyncDisposable {
             sampleRate: lease.sampleRate,
             rogue: lease.rogue,
           }),
+        afterStart: async () => await network.hypervisorRuns?.(id),
       });
       void vm.exited.then((reason) => this.#exited(lease, vm, reason));
       await vm.waitFor("cloud-init", { signal: abort.signal });
     } catch (error) {
       await manager.get(id)?.stop();
-      await plane.removeGuest(id).catch(() => {}); // it may never have been added
+      await network.removeGuest(id).catch(() => {}); // it may never have been added
       if (!abort.signal.aborted) this.#fail(lease, plainly(error));
     } finally {
       keys.privateKey.fill(0);
@@ -220,7 +232,7 @@ export class Lender implements AsyncDisposable {
     if (this.#leases.get(lease.id) !== lease) return; // it was ended from here
     const { failure } = vm.stages;
     if (failure) {
-      await this.#o.plane.removeGuest(lease.id).catch(() => {});
+      await this.#networkOf(lease).removeGuest(lease.id).catch(() => {});
       this.#fail(lease, stageError(lease.request.name, failure, vm.consoleLines(8)));
     } else await this.end(lease.id, `the guest has ended: ${reason}`);
     // Whoever still waits for it asks, and is told more than a notice says.
@@ -330,7 +342,7 @@ export class Lender implements AsyncDisposable {
     if (lease.endpoint.equals(origin.from)) return;
     lease.endpoint = origin.from;
     if (lease.accepted.dryRun || lease.stages.failure) return;
-    this.#o.plane.setUplink(lease.id, origin.from).catch((error: unknown) => {
+    this.#networkOf(lease).setUplink(lease.id, origin.from).catch((error: unknown) => {
       log.warning("Cannot follow the borrower of {vm}: {error}", {
         vm: lease.id,
         error: messageOf(error),
@@ -380,7 +392,7 @@ export class Lender implements AsyncDisposable {
     abort.abort(new OmertaError("vm-ended", `Cannot start VM "${request.name}": ${reason}`));
     await started;
     if (!accepted.dryRun) {
-      await this.#o.plane.removeGuest(id).catch(() => {}); // gone already when its start failed
+      await this.#networkOf(lease).removeGuest(id).catch(() => {}); // gone already when its start failed
       await this.#o.manager.get(id)?.stop(graceMs === undefined ? {} : { graceMs });
     }
     this.#o.events.add({ event: "vm-ended", vm: id, reason });

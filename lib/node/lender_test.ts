@@ -4,10 +4,12 @@ import { directNetwork, type NetworkKey } from "../../net/mesh/envelope.ts";
 import { Endpoint } from "../../net/os/endpoint.ts";
 import { type LendRules, newConfig } from "../core/config.ts";
 import { generateIdentity, Identity } from "../core/identity.ts";
+import { OmertaError } from "../core/errors.ts";
 import type { VmId } from "../core/ids.ts";
 import { EventLog } from "../core/log.ts";
 import { generateSshKey } from "../core/ssh_key.ts";
 import { Control } from "./control.ts";
+import type { GuestNetwork } from "./guest_network.ts";
 import { Lender, type LenderOptions } from "./lender.ts";
 import {
   CHANNEL,
@@ -20,7 +22,7 @@ import {
 } from "./messages.ts";
 import type { BaseImage } from "../../vm/image/image.ts";
 import type { RogueAlarm } from "../../net/filter/rogue.ts";
-import type { PlaneGuestStats, PlaneStats } from "../../net/plane/plane.ts";
+import type { PlaneGuestStats } from "../../net/plane/plane.ts";
 import { NO_STAGE } from "../../vm/stages.ts";
 import { formatKey, publicKeyOf } from "../../net/wireguard/keys.ts";
 import type { Vm, VmSpec } from "../../vm/manager.ts";
@@ -57,12 +59,12 @@ class World implements AsyncDisposable {
     });
     this.lender = new Lender({
       control: this.#lenderControl,
-      plane: {
+      networkOf: () => ({
         addGuest: () => assert.fail("nothing is started"),
         removeGuest: () => assert.fail("nothing is started"),
         setUplink: () => assert.fail("nothing is started"),
-        stats: () => assert.fail("nothing is started"),
-      },
+      }),
+      guestStats: () => assert.fail("nothing is started"),
       manager: { create: () => assert.fail("nothing is started"), get: () => undefined },
       findImage: () => assert.fail("no image is needed"),
       accelerator: "tcg",
@@ -249,15 +251,14 @@ Deno.test("N8: Lender gives a VM in mode direct a second card, beside a filtered
   await using world = new World({
     dryRun: false,
     findImage: () => Promise.resolve(IMAGE),
-    plane: {
+    networkOf: () => ({
       addGuest: (guest) => {
         modes.push(guest.mode);
         return Promise.reject(new Error("It goes no further"));
       },
       removeGuest: () => Promise.resolve(),
       setUplink: () => Promise.resolve(),
-      stats: () => assert.fail("no time passes"),
-    },
+    }),
     manager: {
       get: () => undefined,
       create: async (spec, options) => {
@@ -277,6 +278,28 @@ Deno.test("N8: Lender gives a VM in mode direct a second card, beside a filtered
   assert.match(direct.network.natMac ?? "", /^52:54:01(?::[0-9a-f]{2}){3}$/);
   assert.equal(direct.seed.natMac, direct.network.natMac);
   assert.equal(conntrack.network.natMac ?? conntrack.seed.natMac, undefined);
+});
+
+Deno.test("N14: Lender refuses a mode in which it cannot carry the borrower's packets", async () => {
+  const unused = (): never => assert.fail("nothing is started");
+  const asked: unknown[] = [];
+  await using world = new World({
+    networkOf: (mode) => ({
+      ...{ addGuest: unused, removeGuest: unused, setUplink: unused },
+      check: (uplink) => {
+        asked.push([mode, uplink.address]);
+        if (mode !== "ebpf") return;
+        throw new OmertaError("mode-impossible", "Cannot lend in mode ebpf: no rights", {
+          exit: 5,
+        });
+      },
+    }),
+  });
+  const borrower = world.borrower("192.168.2.7");
+  await assert.rejects(borrower.request({ mode: "ebpf" }), { message: /mode ebpf: no rights/ });
+  assert.deepEqual(world.lender.list(), []);
+  await borrower.request();
+  assert.deepEqual(asked, [["ebpf", "192.168.2.7"], ["filtered", "192.168.2.7"]]);
 });
 
 Deno.test("N8: a violation ends a VM, and whoever waits for it is told why", async () => {
@@ -465,12 +488,11 @@ Deno.test("F9: Lender looks again when others came first while the image was loo
         }),
       get: () => undefined,
     },
-    plane: {
+    networkOf: () => ({
       addGuest: () => assert.fail("no machine is started"),
       removeGuest: () => Promise.resolve(),
       setUplink: () => assert.fail("nobody moves"),
-      stats: () => assert.fail("no time passes"),
-    },
+    }),
   });
   world.rules = { ...world.rules, vms: 1 };
   const both = ["192.168.2.7", "192.168.2.8"].map((at) => world.borrower(at).request());
@@ -541,6 +563,13 @@ Deno.test("N12: whoever waits for a VM that is ended as rogue is told why", asyn
   assert.match((await borrower.status(vmId)).failure?.reason ?? "", /it tried 16 .* ends a VM/);
 });
 
+/** Takes guests and does nothing with them. */
+const IDLE_NETWORK: GuestNetwork = {
+  addGuest: () => Promise.resolve(),
+  removeGuest: () => Promise.resolve(),
+  setUplink: () => Promise.resolve(),
+};
+
 /** A VM that is never started, but set up in no time. */
 const SET_UP_VM: Vm = {
   ...{ id: "0123456789abcdef" as VmId, name: "web", folder: "", guestPath: "", cablePath: "" },
@@ -565,14 +594,10 @@ Deno.test("N13: a VM whose tunnel is lost is ended, and its borrower told, at th
       },
       get: () => SET_UP_VM,
     },
-    plane: {
-      addGuest: () => Promise.resolve(),
-      removeGuest: () => Promise.resolve(),
-      setUplink: () => Promise.resolve(),
-      stats: () => {
-        asked++;
-        return Promise.resolve({ guests } as unknown as PlaneStats);
-      },
+    networkOf: () => IDLE_NETWORK,
+    guestStats: () => {
+      asked++;
+      return Promise.resolve(guests as PlaneGuestStats[]);
     },
   });
   await world.lender.endOverdue();
@@ -625,12 +650,8 @@ Deno.test("N13: a VM goes on when the data plane cannot be asked", async () => {
       },
       get: () => SET_UP_VM,
     },
-    plane: {
-      addGuest: () => Promise.resolve(),
-      removeGuest: () => Promise.resolve(),
-      setUplink: () => Promise.resolve(),
-      stats: () => Promise.reject(new Error("Closed")),
-    },
+    networkOf: () => IDLE_NETWORK,
+    guestStats: () => Promise.reject(new Error("Closed")),
   });
   const borrower = world.borrower("192.168.2.7");
   const { vmId } = await borrower.request();
@@ -702,12 +723,11 @@ Deno.test.each(
         },
         get: () => added ? vm as Vm : undefined,
       },
-      plane: {
+      networkOf: () => ({
         addGuest: ({ id }) => Promise.resolve(void cables.push(id)),
         removeGuest: (id) => Promise.resolve(void cables.splice(cables.indexOf(id), 1)),
         setUplink: () => assert.fail("nobody moves"),
-        stats: () => assert.fail("no time passes"),
-      },
+      }),
     });
     world.rules = { ...world.rules, vms: 1 };
     const borrower = world.borrower("192.168.2.7");

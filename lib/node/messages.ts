@@ -45,10 +45,10 @@ export const VmName = z.string().regex(
 );
 
 /**
- * How closely a VM's network is looked at; net/filter/strategy.ts says what each mode means. `direct`
- * is `filtered` with a second card behind the lender's own connection; see modes.ts.
+ * How closely a VM's network is looked at; net/filter/strategy.ts says what each mode means, and
+ * modes.ts those that it does not have.
  */
-export const VmMode = z.enum([...FILTER_MODES, "direct"]);
+export const VmMode = z.enum([...FILTER_MODES, "ebpf", "direct"]);
 /** How closely a VM's network is looked at. */
 export type VmMode = z.infer<typeof VmMode>;
 /** The mode of a VM that was asked for without one: the strictest. */

@@ -25,9 +25,9 @@ export const DIRECT_BORROWER_WARNING =
   "In mode direct the VM uses the lender's internet connection, beside the tunnel: the lender, and " +
   "whoever is on the way, sees where it connects to";
 
-/** How the filter looks at the cable of a VM in `mode`. */
+/** How the filter looks at the cable of a VM in `mode`; in mode `ebpf` it is the kernel's. */
 export function filterModeOf(mode: VmMode): FilterMode {
-  return mode === "direct" ? "filtered" : mode;
+  return mode === "direct" || mode === "ebpf" ? "filtered" : mode;
 }
 
 /** Why a VM was ended; `frame` is the line about the frame that the data plane gives. */

@@ -18,7 +18,7 @@ import { chooseHypervisor } from "../../vm/choose_hypervisor.ts";
 import { ImageStore } from "../../vm/image/store.ts";
 import { VmManager } from "../../vm/manager.ts";
 import type { RefusedFrame } from "../../net/filter/refusals.ts";
-import { rogueWords } from "../../net/filter/rogue.ts";
+import { type RogueAlarm, rogueWords } from "../../net/filter/rogue.ts";
 import { Plane, type PlaneStats } from "../../net/plane/plane.ts";
 import { type Config, identityOf, type LendRules, loadConfig } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
@@ -33,6 +33,8 @@ import { Borrower } from "./borrower.ts";
 import { type Capacity, capacityOf } from "./capacity.ts";
 import { Control } from "./control.ts";
 import { hostNow } from "./host_now.ts";
+import { KernelGuests } from "./kernel_guests.ts";
+import { sweepKernelFilters } from "./kernel_host.ts";
 import { KnownHosts } from "./known_hosts.ts";
 import { type BorrowedVm, LeaseStore } from "./lease_store.ts";
 import type { LentVm } from "./lease.ts";
@@ -127,6 +129,7 @@ export class Node implements AsyncDisposable {
   readonly manager: VmManager;
   readonly #options: NodeOptions;
   readonly #plane: Plane;
+  readonly #kernel: KernelGuests;
   readonly #control: Control;
   readonly #started = Date.now();
   #config: Config;
@@ -141,6 +144,7 @@ export class Node implements AsyncDisposable {
       readonly leases: LeaseStore;
       readonly manager: VmManager;
       readonly plane: Plane;
+      readonly kernel: KernelGuests;
       readonly control: (node: Node) => Control;
       readonly lender: (control: Control) => Lender | undefined;
     },
@@ -152,6 +156,7 @@ export class Node implements AsyncDisposable {
     this.events = parts.events;
     this.manager = parts.manager;
     this.#plane = parts.plane;
+    this.#kernel = parts.kernel;
     this.#control = parts.control(this);
     this.borrower = new Borrower({
       control: this.#control,
@@ -187,12 +192,26 @@ export class Node implements AsyncDisposable {
     const manager = undo.use(
       new VmManager({ folder: paths.vms, hypervisor: await chooseHypervisor(), onWarning }),
     );
-    for (const what of (await manager.sweep()).done) {
+    const left = await sweepKernelFilters();
+    for (const what of [...(await manager.sweep()).done, ...left]) {
       onWarning(what);
       events.add({ event: "swept", what });
     }
+    const refused = (id: string, reason: string, count: number, last?: string): void => {
+      log.warning("Refused {count} frames of {vm}: {reason}", { vm: id, reason, count });
+      events.add({
+        ...{ event: "guest-refused", vm: id, reason, count },
+        ...(last === undefined ? {} : { last }),
+      });
+    };
     // Datagrams may come before the node is there; they are lost then, as datagrams may be.
     const late: { node?: Node } = {};
+    const rogue = (id: string, alarm: RogueAlarm): void => {
+      log.warning("{vm} is called rogue: {alarm}", { vm: id, alarm: rogueWords(alarm) });
+      late.node?.lender?.rogue(id as VmId, alarm).catch((error: unknown) => {
+        log.error("Cannot end VM {vm}: {error}", { vm: id, error: messageOf(error) });
+      });
+    };
     const identity = identityOf(config);
     const plane = undo.use(
       await Plane.start({
@@ -215,13 +234,7 @@ export class Node implements AsyncDisposable {
         onGuest: (event) => {
           const { id } = event;
           if (event.kind === "rogue") {
-            log.warning("{vm} is called rogue: {alarm}", {
-              vm: id,
-              alarm: rogueWords(event.alarm),
-            });
-            late.node?.lender?.rogue(id as VmId, event.alarm).catch((error: unknown) => {
-              log.error("Cannot end VM {vm}: {error}", { vm: id, error: messageOf(error) });
-            });
+            rogue(id, event.alarm);
             return;
           }
           const { reason } = event;
@@ -232,11 +245,17 @@ export class Node implements AsyncDisposable {
             });
             return;
           }
-          const { count } = event;
-          log.warning("Refused {count} frames of {vm}: {reason}", { vm: id, reason, count });
-          events.add({ event: "guest-refused", vm: id, reason, count });
+          refused(id, reason, event.count);
         },
         onFailed: options.onFailed,
+      }),
+    );
+    const kernel = undo.use(
+      new KernelGuests({
+        nodePort: plane.port,
+        setKernelGuest: (id, guest) => plane.setKernelGuest(id, guest),
+        onRefused: refused,
+        onRogue: rogue,
       }),
     );
     const lenderParts = options.lend ? await lenderPartsOf(options) : undefined;
@@ -245,6 +264,7 @@ export class Node implements AsyncDisposable {
       leases,
       manager,
       plane,
+      kernel,
       control: (self) =>
         new Control({
           identity,
@@ -256,7 +276,8 @@ export class Node implements AsyncDisposable {
         lenderParts && new Lender({
           ...lenderParts,
           control,
-          plane,
+          networkOf: (mode) => mode === "ebpf" ? kernel : plane,
+          guestStats: async () => [...(await plane.stats()).guests, ...kernel.stats()],
           manager,
           rules: async () => late.node ? await late.node.#readRules() : config.lend,
           host: hostNow,
@@ -290,6 +311,7 @@ export class Node implements AsyncDisposable {
 
   /** What this node tells about itself. */
   async status(): Promise<NodeStatus> {
+    const plane = await this.#plane.stats();
     // With a file that cannot be read nothing is lent; what was known last is shown.
     const rules = await this.#readRules().catch(() => this.#config.lend);
     return {
@@ -312,7 +334,7 @@ export class Node implements AsyncDisposable {
         lenderSilent: this.borrower.isSilent(vm),
       })),
       controlFaults: this.#control.faults,
-      plane: await this.#plane.stats(),
+      plane: { ...plane, guests: [...plane.guests, ...this.#kernel.stats()] },
     };
   }
 
@@ -322,7 +344,8 @@ export class Node implements AsyncDisposable {
    * @throws {OmertaError} `no-such-guest`, when it has no cable.
    */
   refusedFrames(id: VmId): Promise<readonly RefusedFrame[]> {
-    return this.#plane.refusedFrames(id);
+    const inKernel = this.#kernel.refused(id);
+    return inKernel ? Promise.resolve(inKernel) : this.#plane.refusedFrames(id);
   }
 
   /** What is lent, to whom and when, as the file says now; nothing else is taken from it. */
@@ -361,6 +384,7 @@ export class Node implements AsyncDisposable {
         () => this.borrower[Symbol.asyncDispose](),
         () => this.lender?.[Symbol.asyncDispose](),
         () => this.manager[Symbol.asyncDispose](),
+        () => this.#kernel[Symbol.dispose](),
         () => this.#control[Symbol.dispose](),
         () => this.#plane.close(),
         () => this.events[Symbol.dispose](),

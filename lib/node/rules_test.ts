@@ -99,8 +99,8 @@ Deno.test.each<[string, Case]>([
   ],
   [
     "mode-forbidden: Cannot lend a VM in mode direct: this lender allows filtered, conntrack, " +
-    "sampled (rule modes). Ask with --mode filtered, or ask the lender " +
-    "for 'omerta lend set modes filtered,conntrack,sampled,direct'",
+    "sampled, ebpf (rule modes). Ask with --mode filtered, or ask the lender " +
+    "for 'omerta lend set modes filtered,conntrack,sampled,ebpf,direct'",
     { asked: { mode: "direct" } },
   ],
   [

@@ -21,7 +21,7 @@
  * @module
  */
 
-import type { Plane, PlaneGuestStats } from "../../net/plane/plane.ts";
+import type { PlaneGuestStats } from "../../net/plane/plane.ts";
 import { REJECT_AFTER_MS } from "../../net/wireguard/constants.ts";
 import { type StageRecord, STAGES } from "../../vm/stages.ts";
 import type { LendRules } from "../core/config.ts";
@@ -81,8 +81,8 @@ function formatTime(seconds: number): string {
 
 /** What {@link tunnelFaults} asks. */
 export interface TunnelSources {
-  /** Data plane of the node. */
-  readonly plane: Pick<Plane, "stats">;
+  /** What was counted of each guest. */
+  readonly guestStats: () => Promise<readonly PlaneGuestStats[]>;
   /** What is lent, as configured now. */
   readonly rules: () => Promise<LendRules>;
 }
@@ -94,12 +94,12 @@ const log = logger("lender");
  * known now; nothing is found out of any when rules or data plane cannot be read.
  */
 export async function tunnelFaults(
-  { plane, rules }: TunnelSources,
+  { guestStats, rules }: TunnelSources,
   leases: Iterable<Pick<Lease, "accepted">>,
 ): Promise<(lease: Watched & Pick<Lease, "id">, now: number) => string | undefined> {
   if ([...leases].every(({ accepted }) => accepted.dryRun)) return () => undefined;
   try {
-    const [{ tunnelTimeoutSeconds }, { guests }] = await Promise.all([rules(), plane.stats()]);
+    const [{ tunnelTimeoutSeconds }, guests] = await Promise.all([rules(), guestStats()]);
     const times = new Map<string, TunnelTimes>(guests.map((guest) => [guest.id, guest]));
     return (lease, now) => tunnelFault(lease, times.get(lease.id), tunnelTimeoutSeconds, now);
   } catch (error) {

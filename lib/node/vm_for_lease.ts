@@ -9,6 +9,7 @@ import type { VmSpec } from "../../vm/manager.ts";
 import { presharedKeyOf } from "../../net/mesh/network_key.ts";
 import { formatKey } from "../../net/wireguard/keys.ts";
 import type { VmId } from "../core/ids.ts";
+import { tapName } from "./kernel_guests.ts";
 import type { Lease } from "./lease.ts";
 
 /** The guest's keepalive, in s: keeps every NAT on the way open. */
@@ -34,7 +35,6 @@ export interface GuestKeys {
 export function vmForLease(lease: Lease, image: BaseImage, keys: GuestKeys): VmSpec {
   const { id, request, accepted } = lease;
   const mac = guestMac(id);
-  const secondCard = request.mode === "direct" ? { natMac: natMacOf(id) } : {};
   return {
     id,
     name: request.name,
@@ -42,7 +42,7 @@ export function vmForLease(lease: Lease, image: BaseImage, keys: GuestKeys): VmS
     memoryMiB: request.memoryMiB,
     diskGiB: request.diskGiB,
     image,
-    network: { kind: "cable", mac, ...secondCard },
+    network: networkOf(lease, mac),
     seed: {
       vmId: id,
       hostname: request.name,
@@ -62,9 +62,21 @@ export function vmForLease(lease: Lease, image: BaseImage, keys: GuestKeys): VmS
         mtu: GUEST_MTU,
       },
       firewall: true,
-      ...secondCard,
+      ...secondCard(lease),
     },
   };
+}
+
+/** How the hypervisor connects it. The guest is told the same in every mode. */
+function networkOf({ id, request }: Lease, mac: string): VmSpec["network"] {
+  return request.mode === "ebpf"
+    ? { kind: "tap", mac, ifname: tapName(id) }
+    : { kind: "cable", mac, ...secondCard({ id, request }) };
+}
+
+/** In mode `direct` a VM has another card, behind the lender's own connection. */
+function secondCard({ id, request }: Pick<Lease, "id" | "request">): { readonly natMac?: string } {
+  return request.mode === "direct" ? { natMac: natMacOf(id) } : {};
 }
 
 /** A locally administered address from the VM's id; nobody else is on its cable. */

@@ -12,7 +12,7 @@
 
 import { ipv4ToString } from "../wire/ip_address.ts";
 
-/** Most endpoints of one list; the same as of the map of the kernel filter. */
+/** Most endpoints of one list. */
 export const ALLOWLIST_MAX = 64;
 
 /** Address and port as a guest addresses them. */

@@ -105,7 +105,7 @@ import {
   UDP_LENGTH,
   UDP_SOURCE_PORT,
 } from "../wire/udp.ts";
-import { ARP_FRAME_LEN, judgeArp, writeArpAnswer } from "./_guest_arp.ts";
+import { ARP_FRAME_LEN, judgeArp, writeArpAnswer } from "./guest_arp.ts";
 import { EndpointAllowlist } from "./allowlist.ts";
 import type { GuestLink } from "./guest_link.ts";
 import { ACTION, type FilterStrategy, FullStrategy } from "./strategy.ts";

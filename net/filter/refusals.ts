@@ -81,18 +81,21 @@ export class RefusalRing {
 
   #frame(slot: number): RefusedFrame {
     const length = this.#lengths[slot] ?? 0;
-    const verdict = this.#verdicts[slot] ?? 0;
     const base = slot * SNAP_LEN;
     const bytes = this.#bytes.slice(base, base + Math.max(0, Math.min(length, SNAP_LEN)));
-    return {
-      time: this.#times[slot] ?? 0,
-      verdict,
-      reason: REASONS[verdict] ?? "",
-      length,
-      bytes,
-      text: formatCut(bytes, length),
-    };
+    return refusedFrame(this.#times[slot] ?? 0, this.#verdicts[slot] ?? 0, length, bytes);
   }
+}
+
+/** A refused frame of which the first `bytes` are left, with its words. */
+export function refusedFrame(
+  time: number,
+  verdict: Verdict,
+  length: number,
+  bytes: Uint8Array,
+): RefusedFrame {
+  const text = formatCut(bytes, length);
+  return { time, verdict, reason: REASONS[verdict] ?? "", length, bytes, text };
 }
 
 /** Formats a frame of which only the beginning is left, with the lengths it had. */

@@ -9,6 +9,7 @@ import { type ExitCode, messageOf, OmertaError } from "../../lib/core/errors.ts"
 import type { RefusedFrame } from "../filter/refusals.ts";
 import type { RogueAlarm, RogueLimits } from "../filter/rogue.ts";
 import type { FilterMode } from "../filter/strategy.ts";
+import type { KernelGuest } from "./kernel_leftovers.ts";
 import type { PlaneStats } from "./stats.ts";
 
 /** Settings of a TUN device. */
@@ -71,6 +72,11 @@ export type Command =
     readonly uplink: Uint8Array;
   }
   | { readonly kind: "remove-relay"; readonly id: string }
+  | {
+    readonly kind: "set-kernel-guest";
+    readonly id: string;
+    readonly guest: Omit<KernelGuest, "uplink"> & { readonly uplink: Uint8Array } | undefined;
+  }
   | { readonly kind: "stats" }
   | { readonly kind: "refused-frames"; readonly id: string }
   | { readonly kind: "close" };

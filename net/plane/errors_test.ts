@@ -180,7 +180,7 @@ testIf(
     while (guest.counters.sent < target) await flood(65_536);
     const stats = await until(async () => {
       const now = await rig.stats();
-      return now.cable.received === guest.counters.sent && now;
+      return now.cable?.received === guest.counters.sent && now;
     }, { what: "the last of them" });
     const counted = Object.entries(stats.fromGuest);
     assert.equal(counted.reduce((sum, [, count]) => sum + count, 0), guest.counters.sent);
@@ -214,7 +214,7 @@ testIf(missing, "N16: Plane takes what is cut off, empty or too long for what it
   for (const frame of frames) await guest.send(frame, to);
   await rig.arrives("the good one");
   const { cable, fromGuest } = await rig.stats();
-  assert.deepEqual([cable.received, cable.truncated], [6, 2]);
+  assert.deepEqual([cable?.received, cable?.truncated], [6, 2]);
   assert.deepEqual(fromGuest, { forwarded: 1, truncated: 3, "bad-length": 2 });
 });
 

@@ -113,7 +113,7 @@ testIf(
     const words = JSON.stringify({ taken, guests, udp });
     // The positive control: the flood was there, and nearly all of it had no room.
     const [flooded] = guests;
-    const lost = (flooded?.fromUplink["no-room"] ?? 0) + (flooded?.cable.full ?? 0);
+    const lost = (flooded?.fromUplink["no-room"] ?? 0) + (flooded?.cable?.full ?? 0);
     assert.ok(lost > ROUNDS * FLOOD / 2, words);
     for (const i of others) assert.ok((taken[i]?.frames ?? 0) >= 0.9 * ROUNDS, words);
     assert.deepEqual(recorder.failures, []);

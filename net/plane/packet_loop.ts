@@ -56,6 +56,7 @@ import { KIND, kindOf } from "./demux.ts";
 import type { Gate } from "./gate.ts";
 import { Guest } from "./guest.ts";
 import { InnerSink } from "./inner_sink.ts";
+import { KernelLeftovers } from "./kernel_leftovers.ts";
 import { MAX_RELAYS, Relay, type SwitchOwner } from "./relay.ts";
 import type { PlaneStats } from "./stats.ts";
 import { WireguardSwitch } from "./wireguard_switch.ts";
@@ -121,6 +122,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
   readonly #post: (event: PlaneEvent) => void;
   readonly #owned = new DisposableStack();
   readonly #udp: UdpSocket;
+  readonly #leftovers: KernelLeftovers;
   readonly #device: Device;
   readonly #inner = new InnerSink();
   readonly #guests = new Map<string, Guest>();
@@ -152,6 +154,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
     this.#gate = options.gate;
     this.#post = options.post;
     this.#udp = this.#owned.use(this.#os.openUdp({ port: options.port }));
+    this.#leftovers = this.#owned.use(new KernelLeftovers(this.#udp.port));
     this.#device = this.#owned.use(
       new Device({
         privateKey: options.privateKey,
@@ -280,6 +283,12 @@ export class PacketLoop implements DatagramHandler, Disposable {
       case "remove-relay":
         this.#removeRelay(command.id);
         break;
+      case "set-kernel-guest": {
+        const { id, guest } = command;
+        const uplink = guest && Endpoint.fromSockaddr(guest.uplink, 0);
+        this.#leftovers.set(id, guest && uplink && { ...guest, uplink });
+        break;
+      }
       case "stats":
         return { kind: "stats", stats: this.#stats() };
       case "refused-frames":
@@ -317,6 +326,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
         }
         const owner = this.#switch.route(buffer, at, length, names, nameAt);
         if (owner === undefined) {
+          if (this.#leftovers.take(buffer, at, length, names, nameAt)) return;
           this.#device.receive(buffer, at, length, names, nameAt, this.#now);
           return;
         }

@@ -33,6 +33,7 @@ import {
   type TunSettings,
 } from "./_messages.ts";
 import { SHARED, SHARED_BYTES } from "./gate.ts";
+import type { KernelGuest } from "./kernel_leftovers.ts";
 import type { PlaneStats } from "./stats.ts";
 
 export type { TunSettings } from "./_messages.ts";
@@ -324,6 +325,17 @@ export class Plane implements AsyncDisposable {
   /** Stops carrying a tunnel; nothing when there is none. */
   async removeRelay(id: string): Promise<void> {
     await this.#ask({ kind: "remove-relay", id });
+  }
+
+  /**
+   * Says which guest the kernel's filter serves, or by undefined that it does so no longer: its
+   * datagrams may come to this thread in some cases. It must be gone before its program is closed.
+   *
+   * @throws {OmertaError} `interface-failed`.
+   */
+  async setKernelGuest(id: string, guest: KernelGuest | undefined): Promise<void> {
+    const copy = guest && { ...guest, uplink: guest.uplink.sockaddr };
+    await this.#ask({ kind: "set-kernel-guest", id, guest: copy });
   }
 
   /** What has been counted so far. */

@@ -35,11 +35,11 @@ export interface PlaneGuestStats {
   /** Where its tunnel goes, `address:port`. */
   readonly uplink: string;
   /** How closely it is looked at. */
-  readonly mode: FilterMode;
+  readonly mode: FilterMode | "ebpf";
   /** Frames that were forwarded without being judged; none in mode `filtered`. */
   readonly unjudged: number;
-  /** What went through its cable, as frames. */
-  readonly cable: SocketStats;
+  /** What went through its cable, as frames; undefined where that is an interface of the host. */
+  readonly cable?: SocketStats;
   /** Payload bytes forwarded to the uplink. */
   readonly bytesToUplink: number;
   /** Payload bytes forwarded to the guest. */

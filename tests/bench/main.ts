@@ -8,12 +8,19 @@
 import { parseArgs } from "node:util";
 import { messageOf } from "../../lib/core/errors.ts";
 import { type Bench, formatRows, mergeRuns, type Row } from "./bench.ts";
+import { ebpfBench } from "./ebpf.ts";
 import { filterBench } from "./filter.ts";
 import { memoryBench } from "./memory.ts";
 import { requestBench } from "./request.ts";
 import { tunnelBench } from "./tunnel.ts";
 
-const BENCHES: readonly Bench[] = [filterBench, memoryBench, tunnelBench, requestBench];
+const BENCHES: readonly Bench[] = [
+  filterBench,
+  ebpfBench,
+  memoryBench,
+  tunnelBench,
+  requestBench,
+];
 const MOST_RUNS = 20;
 
 /** What the command line asks for. */

@@ -65,9 +65,9 @@ testIf(missing, "N8, N12: mode direct, beside a filtered VM of the same lender",
     assert.match(words, /Warning: In mode direct the VM uses the lender's internet connection/);
     assert.match(
       words,
-      /mode direct: this lender allows filtered, conntrack, sampled \(rule modes\)/,
+      /mode direct: this lender allows filtered, conntrack, sampled, ebpf \(rule modes\)/,
     );
-    assert.match(words, /Next: .*'omerta lend set modes filtered,conntrack,sampled,direct'/);
+    assert.match(words, /Next: .*'omerta lend set modes filtered,conntrack,sampled,ebpf,direct'/);
   });
 
   await t.step("whoever allows it is told what it means", async () => {

@@ -66,8 +66,16 @@ function found(finding: Finding): void {
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }
 
-/** Throughput, bursts and latency of every lane; each load through all of them in a row. */
-function filter(lanes: readonly Lane[]): void {
+/** What was seen on the way of the rates. */
+interface Seen {
+  /** Frames of each lane that did not arrive. */
+  readonly lost: ReadonlyMap<Lane, number>;
+  /** Half of each lane's IMIX rate, in packets a second. */
+  readonly half: ReadonlyMap<Lane, number>;
+}
+
+/** Throughput of every lane; each load through all of them in a row. */
+function rates(lanes: readonly Lane[]): Seen {
   const plain = lanes.filter(({ config }) => !config.offload);
   const offload = lanes.filter(({ config }) => config.offload);
   const lost = new Map<Lane, number>();
@@ -89,6 +97,13 @@ function filter(lanes: readonly Lane[]): void {
   for (const load of OFFLOAD_LOADS) {
     for (const lane of offload) rate(lane, load, `${load.name}, far end with offload`);
   }
+  return { lost, half };
+}
+
+/** Throughput, bursts and latency of every lane. */
+function filter(lanes: readonly Lane[]): void {
+  const { lost, half } = rates(lanes);
+  const plain = lanes.filter(({ config }) => !config.offload);
   for (const lane of plain) {
     const { forwarder } = lane.config;
     const value = lost.get(lane) ?? 0;
@@ -165,6 +180,9 @@ function main([task = "", json = "[]"]: readonly string[]): void {
   switch (task) {
     case "filter":
       filter(lanes);
+      break;
+    case "rates":
+      rates(lanes);
       break;
     case "touch":
       touch(lanes);

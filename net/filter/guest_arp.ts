@@ -31,7 +31,7 @@ import { VERDICT, type Verdict } from "./verdict.ts";
 /** Length of an ARP frame without padding, in bytes. */
 export const ARP_FRAME_LEN: number = ETH_HEADER_LEN + ARP_LEN;
 /** Shortest frame on a real wire, up to which drivers pad (IEEE 802.3 clause 3.2.8). */
-const ETH_PADDED_LEN = 60;
+export const ETH_PADDED_LEN = 60;
 
 /** What is to become of an ARP frame from the guest's MAC address. Sends nothing. */
 export function judgeArp(guest: GuestLink, b: Uint8Array, at: number, length: number): Verdict {
