@@ -17,6 +17,7 @@ import { initCommand } from "./commands/init.ts";
 import { jobCommand } from "./commands/job.ts";
 import { keyCommand } from "./commands/key.ts";
 import { lendCommand } from "./commands/lend.ts";
+import { proveCommand } from "./commands/prove.ts";
 import { runCommand } from "./commands/run.ts";
 import { sshCommand } from "./commands/ssh.ts";
 import { statusCommand } from "./commands/status.ts";
@@ -68,7 +69,8 @@ export function buildProgram(module: URL): CommandUnknownOpts {
     .addCommand(executeCommand(context))
     .addCommand(submitCommand(context))
     .addCommand(jobCommand(context))
-    .addCommand(imageCommand(context));
+    .addCommand(imageCommand(context))
+    .addCommand(proveCommand(context));
   return inherited(program);
 }
 

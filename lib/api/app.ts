@@ -13,6 +13,7 @@
  * GET    /v1/lent/:name/refused    its last refused frames, and how many there were by reason
  * GET    /v1/alarms                ?vm=NAME: alarms about lent VMs; DELETE forgets them
  * GET    /v1/lent/:name/connections
+ * POST   /v1/lent/:name/rehearsal  what the VM's filter would do with frames from its cable
  * POST   /v1/stop                  end the daemon
  * ```
  *
@@ -32,13 +33,16 @@ import {
   type ConnectionsView,
   type LentView,
   type RefusedView,
+  RehearsalBody,
+  type RehearsalView,
   RequestBody,
   type RequestEvent,
   type StatusView,
   toApiError,
   type VmView,
 } from "./schemas.ts";
-import { addTunnelRoutes, bodyOf } from "./tunnels.ts";
+import { bodyOf } from "./_body.ts";
+import { addTunnelRoutes } from "./tunnels.ts";
 
 /** Verdicts of the filter that are no refusals. */
 const NOT_REFUSED: ReadonlySet<string> = new Set(["forwarded", "answered", "announced"]);
@@ -103,6 +107,15 @@ export function createApp(node: Node, stop: () => void, ending: AbortSignal): Ho
     const pid = mode === "direct" ? node.manager.get(id)?.pid : undefined;
     const connections = pid === undefined ? [] : await hostConnections(pid);
     return c.json({ name, mode, connections } satisfies ConnectionsView);
+  });
+
+  app.post("/v1/lent/:name/rehearsal", async (c) => {
+    const { frames } = await bodyOf(c, RehearsalBody);
+    const { id } = findLent(node, c.req.param("name"));
+    const view: RehearsalView = {
+      frames: [...await node.rehearse(id, frames.map((frame) => Uint8Array.fromHex(frame)))],
+    };
+    return c.json(view);
   });
 
   addTunnelRoutes(app, node);
@@ -237,7 +250,7 @@ function statusView(status: NodeStatus): StatusView {
       fromGuest: guest.bytesToUplink,
       toGuest: guest.bytesToGuest,
       unjudged: guest.unjudged,
-      refused: refusals(guest.fromGuest),
+      refused: withTooLong(refusals(guest.fromGuest), guest.cable?.truncated ?? 0),
     })),
   };
 }
@@ -247,6 +260,12 @@ function refusals(verdicts: Readonly<Record<string, number>>): Record<string, nu
   return Object.fromEntries(
     Object.entries(verdicts).filter(([verdict, count]) => count > 0 && !NOT_REFUSED.has(verdict)),
   );
+}
+
+/** `refused` with the frames that were longer than anything a cable carries: they end before the filter. */
+function withTooLong(refused: Record<string, number>, count: number): Record<string, number> {
+  const reason = "too-long";
+  return count === 0 ? refused : { ...refused, [reason]: (refused[reason] ?? 0) + count };
 }
 
 function vmView(vm: BorrowedVm): VmView {

@@ -17,6 +17,7 @@ import {
   fromApiError,
   GoneView,
   RefusedView,
+  RehearsalView,
   ReleaseView,
   type RequestBody,
   RequestEvent,
@@ -174,6 +175,16 @@ export class ApiClient implements Disposable {
   connections(nameOrId: string): Promise<ConnectionsView> {
     const path = `/v1/lent/${encodeURIComponent(nameOrId)}/connections`;
     return this.#json(ConnectionsView, "GET", path);
+  }
+
+  /** What the filter of a VM that is lent would do with frames from its cable. */
+  async rehearse(
+    nameOrId: string,
+    frames: readonly Uint8Array[],
+  ): Promise<RehearsalView["frames"]> {
+    const path = `/v1/lent/${encodeURIComponent(nameOrId)}/rehearsal`;
+    const body = { frames: frames.map((frame) => frame.toHex()) };
+    return (await this.#json(RehearsalView, "POST", path, body)).frames;
   }
 
   /** Ends the daemon. */

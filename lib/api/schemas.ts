@@ -321,3 +321,31 @@ export const RefusedView = z.object({
 });
 /** Answer to `GET /v1/lent/:name/refused`. */
 export type RefusedView = z.infer<typeof RefusedView>;
+
+/** Most frames of one rehearsal, and the longest, in bytes. */
+const MAX_REHEARSED = 1024;
+const MAX_FRAME = 16_384;
+
+/** Body of `POST /v1/lent/:name/rehearsal`. */
+export const RehearsalBody = z.strictObject({
+  /** Whole Ethernet frames, hex. */
+  frames: z.array(z.string().max(2 * MAX_FRAME).regex(/^(?:[0-9a-f]{2})*$/, "want hex"))
+    .max(MAX_REHEARSED),
+});
+
+/** Answer to `POST /v1/lent/:name/rehearsal`. */
+export const RehearsalView = z.object({
+  /** What would become of each frame. */
+  frames: z.array(z.object({
+    /** What the rules say: a word of net/filter/verdict.ts. */
+    verdict: z.string(),
+    /** What would come out, and on which side. */
+    out: z.enum(["nothing", "uplink", "guest"]),
+    /** What would be done to the VM. */
+    action: z.enum(["none", "drop", "end"]),
+    /** Whether the VM's mode lets it pass without the rules. */
+    unjudged: z.boolean(),
+  })),
+});
+/** Answer to `POST /v1/lent/:name/rehearsal`. */
+export type RehearsalView = z.infer<typeof RehearsalView>;

@@ -11,9 +11,9 @@
  * @module
  */
 
-import type { Context, Hono } from "hono";
-import type { z } from "zod";
+import type { Hono } from "hono";
 import { EXIT, OmertaError } from "../core/errors.ts";
+import { bodyOf } from "./_body.ts";
 import { toEndpoint } from "../node/lender_address.ts";
 import { type Node, TUN_NAME } from "../node/node.ts";
 import { BORROWER_ADDRESS } from "../node/tunnel_addresses.ts";
@@ -69,18 +69,6 @@ export function addTunnelRoutes(app: Hono, node: Node): void {
     const view: ServerView = { endpoint: `${BORROWER_ADDRESS}:${node.port}` };
     return c.json(view);
   });
-}
-
-/** The body of a request, checked. */
-export async function bodyOf<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
-  const body = schema.safeParse(await c.req.json().catch(() => undefined));
-  if (body.success) return body.data;
-  const issue = body.error.issues[0];
-  throw new OmertaError(
-    "bad-request",
-    `Cannot read the request: ${issue?.path.join(".") || "body"}: ${issue?.message}`,
-    { exit: EXIT.usage },
-  );
 }
 
 function tunnelView(tunnel: Tunnel): TunnelView {

@@ -7,7 +7,9 @@
 
 import { type GuestLink, guestLink } from "../../net/filter/guest_link.ts";
 import { KernelFilter, KernelPrograms } from "../../net/filter/ebpf/kernel_filter.ts";
+import { rehearseInKernel } from "../../net/filter/ebpf/kernel_rehearsal.ts";
 import type { RefusedFrame } from "../../net/filter/refusals.ts";
+import type { RehearsedFrame } from "../../net/filter/rehearsal.ts";
 import type { RogueAlarm } from "../../net/filter/rogue.ts";
 import { countsByReason } from "../../net/filter/verdict.ts";
 import type { Endpoint } from "../../net/os/endpoint.ts";
@@ -145,6 +147,16 @@ export class KernelGuests implements GuestNetwork, Disposable {
   /** The last refused frames of a guest, oldest first; undefined when it is not here. */
   refused(id: string): readonly RefusedFrame[] | undefined {
     return this.#guests.get(id)?.filter?.refused();
+  }
+
+  /** What would become of frames from a guest's TAP; undefined when it is not here. */
+  rehearse(id: string, frames: readonly Uint8Array[]): RehearsedFrame[] | undefined {
+    const { guest, filter, way, uplink } = this.#guests.get(id) ?? {};
+    if (guest === undefined || filter === undefined || uplink === undefined) return undefined;
+    return rehearseInKernel({
+      ...{ link: linkOf(guest), mac1Key: mac1Key(guest.publicKey), tapIndex: filter.tapIndex },
+      ...{ nodePort: this.#options.nodePort, way, uplink },
+    }, frames);
   }
 
   #watch(guest: PlaneGuest): KernelWatch {

@@ -19,7 +19,7 @@ import { ImageStore } from "../../vm/image/store.ts";
 import { VmManager } from "../../vm/manager.ts";
 import type { RefusedFrame } from "../../net/filter/refusals.ts";
 import { type RogueAlarm, rogueWords } from "../../net/filter/rogue.ts";
-import { Plane, type PlaneStats } from "../../net/plane/plane.ts";
+import { Plane, type PlaneStats, type RehearsedFrame } from "../../net/plane/plane.ts";
 import { type Config, identityOf, type LendRules, loadConfig } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
 import type { Identity } from "../core/identity.ts";
@@ -307,6 +307,15 @@ export class Node implements AsyncDisposable {
   /** Reads the configuration again: links may have been imported since the start. */
   async reload(): Promise<void> {
     this.#config = { ...await loadConfig(this.paths), identity: this.#config.identity };
+  }
+
+  /**
+   * What the filter of a lent VM would do with frames from its cable; nothing comes of it.
+   *
+   * @throws {OmertaError} `no-such-guest`, when no filter of this node's has its cable.
+   */
+  async rehearse(id: VmId, frames: readonly Uint8Array[]): Promise<readonly RehearsedFrame[]> {
+    return this.#kernel.rehearse(id, frames) ?? await this.#plane.rehearse(id, frames);
   }
 
   /** What this node tells about itself. */

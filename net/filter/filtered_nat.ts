@@ -145,6 +145,8 @@ export interface FilteredNatOptions {
   readonly strategy?: FilterStrategy;
   /** Hears, once, of the violation that the guest was cut off for. */
   readonly onViolation?: RefusalListener;
+  /** What the guest may send to. @default {the virtual WireGuard endpoint of the link} */
+  readonly allowlist?: EndpointAllowlist;
 }
 
 /** What was done so far; read by others while it grows. */
@@ -167,7 +169,7 @@ export const BYTES_TO_GUEST = 1;
 /** The gateway at the other end of one guest's cable. */
 export class FilteredNat {
   /** What the guest may send to; at first the virtual WireGuard endpoint alone. */
-  readonly allowlist: EndpointAllowlist = new EndpointAllowlist();
+  readonly allowlist: EndpointAllowlist;
   /** Verdicts and bytes. */
   readonly counters: FilterCounters = {
     fromGuest: new Float64Array(VERDICT_COUNT),
@@ -206,8 +208,24 @@ export class FilteredNat {
     this.#onRefused = options.onRefused;
     this.#onViolation = options.onViolation;
     this.#strategy = options.strategy ?? new FullStrategy();
+    this.allowlist = options.allowlist ?? new EndpointAllowlist();
+    if (options.allowlist !== undefined) return;
     const { gatewayAddress, gatewayPort } = options.guest;
     this.allowlist.replace([{ address: gatewayAddress, port: gatewayPort }]);
+  }
+
+  /**
+   * A filter for the same guest, with this one's uplink and allowlist, between other sinks. It judges
+   * every frame and cuts nobody off: what it says of a frame has no consequence here.
+   */
+  twin(toUplink: DatagramSink, toGuest: PacketSink): FilteredNat {
+    return new FilteredNat({
+      guest: this.#guest,
+      uplink: this.#uplink,
+      allowlist: this.allowlist,
+      toUplink,
+      toGuest,
+    });
   }
 
   /** Where the guest's tunnel goes now; undefined while nobody is there. */

@@ -26,6 +26,7 @@ export const SYMBOLS = {
   readv: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   recvmmsg: { parameters: ["i32", "buffer", "u32", "i32", "pointer"], result: "i32" },
   sendmmsg: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
+  setns: { parameters: ["i32", "i32"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   syscall: { parameters: ["isize", "i32", "buffer", "u32"], result: "i32" },
@@ -118,6 +119,7 @@ export const ERRNO = {
   ENOBUFS: 105,
   ECONNREFUSED: 111,
   EHOSTUNREACH: 113,
+  EINPROGRESS: 115,
 } as const;
 
 const NAMES = new Map<number, string>(Object.entries(ERRNO).map(([name, n]) => [n, name]));

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Namespace } from "../../tests/netlab/namespace.ts";
+import type { Namespace } from "../../tests/netlab/netlab.ts";
 
 const PROGRAM = new URL("./_fair_fixture.ts", import.meta.url).pathname;
 

@@ -9,6 +9,7 @@ import { type ExitCode, messageOf, OmertaError } from "../../lib/core/errors.ts"
 import type { RefusedFrame } from "../filter/refusals.ts";
 import type { RogueAlarm, RogueLimits } from "../filter/rogue.ts";
 import type { FilterMode } from "../filter/strategy.ts";
+import type { RehearsedFrame } from "../filter/rehearsal.ts";
 import type { KernelGuest } from "./kernel_leftovers.ts";
 import type { PlaneStats } from "./stats.ts";
 
@@ -64,6 +65,7 @@ export type Command =
   }
   | { readonly kind: "set-uplink"; readonly id: string; readonly uplink: Uint8Array }
   | { readonly kind: "remove-guest"; readonly id: string }
+  | { readonly kind: "rehearse"; readonly id: string; readonly frames: readonly Uint8Array[] }
   | {
     readonly kind: "add-relay";
     readonly id: string;
@@ -95,6 +97,7 @@ export type Answer =
   | { readonly kind: "started"; readonly port: number; readonly tunName: string | undefined }
   | { readonly kind: "stats"; readonly stats: PlaneStats }
   | { readonly kind: "refused-frames"; readonly frames: readonly RefusedFrame[] }
+  | { readonly kind: "rehearsed"; readonly frames: readonly RehearsedFrame[] }
   | { readonly kind: "error"; readonly error: ErrorParts };
 
 /** What happens without being asked for. */

@@ -7,6 +7,7 @@
 import { BYTES_TO_GUEST, BYTES_TO_UPLINK, FilteredNat } from "../filter/filtered_nat.ts";
 import { guestLink } from "../filter/guest_link.ts";
 import { RefusalLog, RefusalRing, type RefusedFrame } from "../filter/refusals.ts";
+import { rehearse, type RehearsedFrame } from "../filter/rehearsal.ts";
 import { type RogueAlarm, RogueDetector, type RogueLimits } from "../filter/rogue.ts";
 import type { FilterStrategy } from "../filter/strategy.ts";
 import { countsByReason, REASONS, VERDICT, type Verdict } from "../filter/verdict.ts";
@@ -177,6 +178,11 @@ export class Guest implements PacketHandler, SwitchOwner, Disposable {
   /** Sends the frames for it. */
   flush(): void {
     this.cable.out.flush();
+  }
+
+  /** What would become of these frames if they came now; nothing is sent or counted. */
+  rehearse(frames: readonly Uint8Array[]): RehearsedFrame[] {
+    return rehearse(this.#nat, frames);
   }
 
   /** What was counted. */

@@ -27,6 +27,8 @@ import { FilteredNat } from "../filter/filtered_nat.ts";
 import { guestLink } from "../filter/guest_link.ts";
 import { REASONS, VERDICT, type Verdict } from "../filter/verdict.ts";
 import { KernelPrograms } from "../filter/ebpf/kernel_filter.ts";
+import { isTriable, rehearseInKernel } from "../filter/ebpf/kernel_rehearsal.ts";
+import { rehearseRules } from "../filter/rehearsal.ts";
 
 /** Frames of one run; `deno task fuzz` sets more. */
 const FRAMES = Number(Deno.env.get("OMERTA_FUZZ_FRAMES") ?? 100_000);
@@ -122,7 +124,7 @@ testIf(
       const context = `seed ${seed}, frame ${i}: ${frame.toHex()}`;
       const verdict = nat.fromGuest(frame, 0, frame.length);
       const word = REASONS[verdict] ?? "";
-      if (frame.length < trialMin(frame) || frame.length > TRIAL_MAX) {
+      if (!isTriable(frame)) {
         assert.ok(++notTried < FRAMES, "hardly a frame can be tried");
         continue;
       }
@@ -149,14 +151,27 @@ testIf(
   },
 );
 
-/** Longest frame that a trial run takes: what is left of a page of memory. */
-const TRIAL_MAX = 3000;
-
-/** Shortest frame that a trial run takes: with whole headers, where there is IP by its EtherType. */
-function trialMin(frame: Uint8Array): number {
-  const type = frame.subarray(12, 14).toHex();
-  return type === "0800" ? 34 : type === "86dd" ? 54 : 14;
-}
+testIf(
+  bpfMissing,
+  "N15: rehearseInKernel() says of each frame what the rules say, and counts nothing",
+  () => {
+    const random = new Random(7);
+    const frames = Array.from({ length: 500 }, () => changedFrame(random));
+    const options = { ...OPTIONS, uplink: borrower() };
+    for (const way of [UPLINK, undefined]) {
+      const found = rehearseInKernel({ ...options, way }, frames);
+      assert.deepEqual(found, rehearseRules(OPTIONS.link, way && borrower(), frames));
+    }
+    const good = rehearseInKernel({ ...options, way: UPLINK }, [
+      guestFrame(),
+      captured("arpRequest"),
+    ]);
+    assert.deepEqual(good.map(({ out, action }) => [out, action]), [
+      ["uplink", "none"],
+      ["guest", "none"],
+    ]);
+  },
+);
 
 /** What comes in by the uplink's interface: UDP around `payload`, from the borrower by default. */
 function incoming(payload: Uint8Array, from = BORROWER, port = BORROWER_PORT): Uint8Array {

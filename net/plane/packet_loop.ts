@@ -289,6 +289,8 @@ export class PacketLoop implements DatagramHandler, Disposable {
         this.#leftovers.set(id, guest && uplink && { ...guest, uplink });
         break;
       }
+      case "rehearse":
+        return { kind: "rehearsed", frames: this.#guest(command.id).rehearse(command.frames) };
       case "stats":
         return { kind: "stats", stats: this.#stats() };
       case "refused-frames":

@@ -19,6 +19,7 @@
 
 import { OmertaError } from "../../lib/core/errors.ts";
 import type { RefusedFrame } from "../filter/refusals.ts";
+import type { RehearsedFrame } from "../filter/rehearsal.ts";
 import { DEFAULT_ROGUE_LIMITS, type RogueAlarm, type RogueLimits } from "../filter/rogue.ts";
 import { DEFAULT_SAMPLE_RATE, type FilterMode } from "../filter/strategy.ts";
 import { Endpoint } from "../os/endpoint.ts";
@@ -36,6 +37,7 @@ import { SHARED, SHARED_BYTES } from "./gate.ts";
 import type { KernelGuest } from "./kernel_leftovers.ts";
 import type { PlaneStats } from "./stats.ts";
 
+export type { RehearsedFrame } from "../filter/rehearsal.ts";
 export type { TunSettings } from "./_messages.ts";
 export type {
   PlaneGuestStats,
@@ -336,6 +338,18 @@ export class Plane implements AsyncDisposable {
   async setKernelGuest(id: string, guest: KernelGuest | undefined): Promise<void> {
     const copy = guest && { ...guest, uplink: guest.uplink.sockaddr };
     await this.#ask({ kind: "set-kernel-guest", id, guest: copy });
+  }
+
+  /**
+   * What would become of frames if they came from a guest's cable now. Nothing is sent, counted or
+   * remembered.
+   *
+   * @throws {OmertaError} `no-such-guest`.
+   */
+  async rehearse(id: string, frames: readonly Uint8Array[]): Promise<readonly RehearsedFrame[]> {
+    const answer = await this.#ask({ kind: "rehearse", id, frames });
+    if (answer.kind === "rehearsed") return answer.frames;
+    throw new OmertaError("plane-failed", `Cannot ask the filter of guest ${id}`);
   }
 
   /** What has been counted so far. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { runChecked, type RunResult } from "../../lib/core/process.ts";
-import type { Namespace } from "../netlab/namespace.ts";
+import type { Namespace } from "../netlab/netlab.ts";
 import { NetLab, netlabMissing } from "../netlab/netlab.ts";
 import { binWith } from "../support/bin.ts";
 import { Home } from "../support/home.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import type { Namespace } from "../netlab/namespace.ts";
+import type { Namespace } from "../netlab/netlab.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
 import type { Home } from "../support/home.ts";
 import { commandMissing, testIf } from "../support/requires.ts";

@@ -91,7 +91,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: `V3, V4: a guest takes our seed, and firewall and tunnel come back after a reboot${why}`,
+  name:
+    `V3, V4, N11: a guest takes our seed, and firewall and tunnel come back after a reboot${why}`,
   ignore,
   async fn(): Promise<void> {
     const image = await guestImage();
@@ -104,6 +105,8 @@ After=multi-user.target
 Type=oneshot
 ExecStart=/bin/sh -c '( echo; echo REPORT-BEGIN; \\
   nft list ruleset | grep -c "policy drop" | sed "s/^/drop-policies /"; \\
+  ping -c 1 -W 1 192.168.100.9; nft list chain inet omerta output | grep -o "packets [0-9]*"; \\
+  dmesg | grep -c "omerta output: " | sed "s/^/logged /"; \\
   wg show wg0 | grep endpoint; ip -4 route show default; systemctl is-system-running; \\
   df --output=size -BM / | tail -1; echo REPORT-END ) >/dev/console 2>&1'
 [Install]
@@ -126,6 +129,9 @@ WantedBy=multi-user.target
     assert.equal(text.match(/Linux version /g)?.length, 2);
     const [, said = ""] = /REPORT-BEGIN([\s\S]*)REPORT-END/.exec(text) ?? [];
     assert.match(said, /drop-policies 3/);
+    // It does not only stand there: what goes by the cable is refused, counted and logged.
+    assert.match(said, /packets [1-9]/);
+    assert.match(said, /logged [1-9]/);
     assert.match(said, /endpoint.*192\.168\.100\.1:51820/);
     assert.match(said, /default dev wg0/);
     // The disk of the VM is 4 GiB, the file system in the image 2 GiB.

@@ -112,6 +112,16 @@ testIf(missing, "W3, V6: lend, borrow, shell, files, list, release, nothing left
     },
   );
 
+  await t.step("N15: omerta prove asks the live filter of the VM, which goes on", async () => {
+    const said = await lender.ok("prove", "web");
+    assert.match(said, /the live filter of VM [0-9a-f]{16} was asked what it would do; nothing/);
+    assert.match(said, /^tunnel +passes +passed +1\n/m);
+    assert.match(said, /^spoofed-mac +refused +refused +5 +source-mac 5$/m);
+    assert.match(said, /Held: all of \d+\n$/);
+    assert.equal(await borrower.ok("ssh", "web", "hostname"), "web\n");
+    assert.match(await lender.fails(2, "prove", "other"), /Cannot prove VM "other": none/);
+  });
+
   await t.step("V8: console and log of the VM can be read", async () => {
     assert.match(
       await lender.ok("vm", "console", "web", "--lines", "500"),

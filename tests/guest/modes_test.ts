@@ -108,6 +108,12 @@ testIf(
         assert.ok((cable?.refused["destination-mac"] ?? 0) > 0, JSON.stringify(cable));
       });
 
+      await t.step(`N15: asking the filter of a VM in mode ${mode} does not end it`, async () => {
+        const { held, proofs } = JSON.parse(await lender.ok("prove", name, "--json"));
+        assert.deepEqual([held, proofs[0].mode], [true, mode]);
+        assert.equal(await borrower.ok("ssh", name, "hostname"), `${name}\n`);
+      });
+
       await t.step(`N7: a tunnel that was away does not end a VM in mode ${mode}`, async () => {
         // Meanwhile the guest's kernel answers what comes for the tunnel with ICMP "unreachable".
         const away = "wg-quick down wg0; sleep 10; wg-quick up wg0";

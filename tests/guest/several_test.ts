@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { NetLab, netlabMissing } from "../netlab/netlab.ts";
-import type { Namespace } from "../netlab/namespace.ts";
+import type { Namespace } from "../netlab/netlab.ts";
 import { Home } from "../support/home.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";

@@ -4,7 +4,7 @@ import { Machine } from "./machine.ts";
 import { captured } from "../doubles/captured_frames.ts";
 import { guestArp, guestFrame, wireguardMessage } from "../doubles/guest_frames.ts";
 import { NetLab, netlabMissing } from "../netlab/netlab.ts";
-import type { Namespace } from "../netlab/namespace.ts";
+import type { Namespace } from "../netlab/netlab.ts";
 import { bpfMissing } from "../support/bpf.ts";
 import { testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";

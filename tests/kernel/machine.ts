@@ -5,7 +5,7 @@
  */
 
 import { join } from "node:path";
-import type { Namespace } from "../netlab/namespace.ts";
+import type { Namespace } from "../netlab/netlab.ts";
 import type { Command } from "./_machine.ts";
 
 const PROGRAM = join(import.meta.dirname ?? ".", "_machine.ts");

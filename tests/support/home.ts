@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathsOf } from "../../lib/core/paths.ts";
 import type { RunOptions, RunResult } from "../../lib/core/process.ts";
-import type { Namespace } from "../netlab/namespace.ts";
+import type { Namespace } from "../netlab/netlab.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "..", "..");
 /** How this program is started from its source. */

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { NetLab } from "../netlab/netlab.ts";
-import type { Namespace } from "../netlab/namespace.ts";
+import { type Namespace, NetLab } from "../netlab/netlab.ts";
 import { Home } from "./home.ts";
 
 /** The lender's address. */

@@ -6,7 +6,7 @@
  */
 
 import { ip, processesIn, removeNamespace } from "./_ip.ts";
-import { run, runChecked, type RunOptions, type RunResult, spawn } from "../../lib/core/process.ts";
+import { run, runChecked, type RunOptions, type RunResult, spawn } from "../core/process.ts";
 
 /** A machine of a lab. Made by `NetLab`. */
 export class Namespace {
@@ -46,6 +46,11 @@ export class Namespace {
     const child = spawn("ip", this.#exec(program, args), { stdin: "null", ...options });
     this.#children.push(child);
     return child;
+  }
+
+  /** Runs `ip WORDS` about it. */
+  ip(...words: string[]): Promise<string> {
+    return ip("-n", this.name, ...words);
   }
 
   /** Plugs a cable in or out. */

@@ -4,14 +4,15 @@
  * @module
  */
 
-import { messageOf } from "../../lib/core/errors.ts";
-import { run, runChecked, startTimeOf } from "../../lib/core/process.ts";
-import { until } from "../support/until.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { messageOf } from "../core/errors.ts";
+import { run, runChecked, startTimeOf } from "../core/process.ts";
 
 /** Where iproute2 keeps named namespaces. */
 const NETNS_FOLDER = "/run/netns";
 /** How long a process may take to end by itself when its namespace goes, in ms. */
 const GRACE_MS = 3000;
+const POLL_MS = 20;
 
 /** Runs `ip` and returns what it printed. */
 export async function ip(...args: string[]): Promise<string> {
@@ -19,7 +20,7 @@ export async function ip(...args: string[]): Promise<string> {
 }
 
 /** Why namespaces cannot be used here, found out by making one; undefined when they can. */
-export async function probe(): Promise<string | undefined> {
+export async function namespacesMissing(): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return "network namespaces need Linux";
   if (Deno.uid() !== 0) return "network namespaces need root";
   const name = `omlab-probe-${crypto.randomUUID().slice(0, 8)}`;
@@ -53,14 +54,11 @@ export async function processesIn(name: string): Promise<number[]> {
 /** Ends what runs in a namespace, politely first, and removes it; no error when it is gone. */
 export async function removeNamespace(name: string): Promise<void> {
   if (!await signalAll(name, "SIGTERM")) {
-    try {
-      await until(async () => (await processesIn(name)).length === 0, {
-        timeoutMs: GRACE_MS,
-        what: `the processes in ${name} to end`,
-      });
-    } catch {
-      await signalAll(name, "SIGKILL");
+    const deadline = performance.now() + GRACE_MS;
+    while ((await processesIn(name)).length > 0 && performance.now() < deadline) {
+      await pause(POLL_MS);
     }
+    await signalAll(name, "SIGKILL");
   }
   const { code, stderr } = await run("ip", ["netns", "delete", name], { timeoutMs: 10_000 });
   if (code !== 0 && !stderr.includes("No such file")) {

@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { run, type RunResult } from "../../lib/core/process.ts";
+import { ATTEMPTS } from "../../lib/prove/attempts.ts";
+import type { Report, Row } from "../../lib/prove/report.ts";
+import { netlabMissing } from "../netlab/netlab.ts";
+import { TEST_HOME } from "../support/home.ts";
+import { commandMissing, testIf } from "../support/requires.ts";
+import { until } from "../support/until.ts";
+
+const missing = netlabMissing ?? commandMissing("qemu-system-x86_64", "qemu-img", "ssh");
+
+/** Time for translated guests on a busy host, in ms; accelerated ones take a tenth. */
+const PROVE_MS = 290_000;
+const ROOT = join(import.meta.dirname ?? ".", "..", "..");
+const MAIN = join(ROOT, "cli", "main.ts");
+const WEAKENED = join(ROOT, "tests", "guest", "_weakened_main.ts");
+
+/** Somebody's home on this machine, with the tests' image; `omerta` is typed as a user would. */
+class Prover implements AsyncDisposable {
+  readonly folder: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  static async create(): Promise<Prover> {
+    const prover = new Prover(await Deno.makeTempDir({ prefix: "omerta-prover-" }));
+    const home = join(prover.folder, "home");
+    const { code, stderr } = await prover.omerta(MAIN, "init");
+    assert.equal(code, 0, stderr);
+    await Deno.remove(join(home, "images"));
+    await Deno.symlink(join(TEST_HOME, "images"), join(home, "images"));
+    return prover;
+  }
+
+  omerta(main: string, ...args: string[]): Promise<RunResult> {
+    return run(Deno.execPath(), this.#command(main, args), {
+      env: this.#env,
+      timeoutMs: PROVE_MS,
+    });
+  }
+
+  spawn(...args: string[]): Deno.ChildProcess {
+    return new Deno.Command(Deno.execPath(), {
+      args: this.#command(MAIN, args),
+      env: this.#env,
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+  }
+
+  get #env(): Record<string, string> {
+    return { OMERTA_HOME: join(this.folder, "home"), TMPDIR: this.folder, NO_COLOR: "1" };
+  }
+
+  #command(main: string, args: readonly string[]): string[] {
+    return ["run", "--quiet", "-A", "--config", join(ROOT, "deno.json"), main, ...args];
+  }
+
+  /** What a proof may leave behind: folders in the temporary folder, processes that know it. */
+  async left(): Promise<string[]> {
+    const left: string[] = [];
+    for await (const { name } of Deno.readDir(this.folder)) if (name !== "home") left.push(name);
+    for await (const { name } of Deno.readDir("/proc")) {
+      if (!/^\d+$/.test(name)) continue;
+      const line = await Deno.readTextFile(`/proc/${name}/cmdline`).catch(() => "");
+      if (line.includes(this.folder)) left.push(line.replaceAll("\0", " "));
+    }
+    return left;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.folder, { recursive: true });
+  }
+}
+
+/** Namespaces of proofs that were begun by this process's children. */
+async function namespaces(): Promise<string[]> {
+  const { stdout } = await run("ip", ["netns", "list"]);
+  return [...stdout.matchAll(/^omlab-(\d+)-\S+-neighbour/gm)].map(([name]) => name);
+}
+
+function outcomes(rows: readonly Row[], outcome: Row["outcome"]): string[] {
+  return rows.filter((row) => row.outcome === outcome).map(({ id }) => id);
+}
+
+testIf(
+  missing,
+  "N9, N10, N11, N15: omerta prove holds on this host, and its report can be checked elsewhere",
+  async (t) => {
+    await using prover = await Prover.create();
+    const file = join(prover.folder, "home", "report.json");
+    let report: Report;
+
+    await t.step("every attempt of a guest's root is refused, in a run with controls", async () => {
+      const args = ["prove", "--mode", "filtered", "conntrack", "--report", file];
+      const result = await prover.omerta(MAIN, ...args);
+      assert.equal(result.code, 0, result.stdout + result.stderr);
+      assert.match(result.stdout, /Mode filtered: a probe in a VM of its own/);
+      assert.match(result.stdout, /^internet +refused +refused +\d+ +destination \d+$/m);
+      assert.match(result.stdout, /Held: all of \d+\n/);
+      assert.match(result.stdout, /Report: .*report\.json, signed by peer [0-9a-f]{16}/);
+      assert.deepEqual(await prover.left(), []);
+    });
+
+    await t.step("the report says what was tried, and is signed", async () => {
+      const { code, stdout } = await prover.omerta(MAIN, "prove", "--verify", file, "--json");
+      assert.equal(code, 0, stdout);
+      report = JSON.parse(stdout).report;
+      assert.deepEqual(report.proofs.map(({ mode }) => mode), ["filtered", "conntrack"]);
+      const [filtered, conntrack] = report.proofs;
+      assert.deepEqual(
+        filtered?.rows.map(({ id }) => id),
+        ["tunnel", "second-wall", ...ATTEMPTS.map(({ id }) => id)],
+      );
+      assert.deepEqual(conntrack?.rows.map(({ id, expected }) => `${id} ${expected}`), [
+        "tunnel passes",
+        "ends-vm ended",
+      ]);
+      const scan = filtered?.rows.find(({ id }) => id === "scan-host");
+      assert.ok((scan?.refused["destination"] ?? 0) >= 1023, JSON.stringify(scan));
+      assert.match(report.host.hypervisor, /^QEMU \d/);
+      assert.match(report.image ?? "", /^[0-9a-f]{16}$/);
+    });
+
+    await t.step("a changed report is refused, by anybody, without a home", async () => {
+      const text = await Deno.readTextFile(file);
+      const changed = join(prover.folder, "home", "changed.json");
+      await Deno.writeTextFile(changed, text.replace('"sent": ', '"sent": 1'));
+      const verify = (path: string): Promise<RunResult> =>
+        run(Deno.execPath(), ["run", "-A", MAIN, "prove", "--verify", path], {
+          env: { OMERTA_HOME: join(prover.folder, "nowhere"), NO_COLOR: "1" },
+        });
+      const bad = await verify(changed);
+      assert.equal(bad.code, 5);
+      assert.match(bad.stderr, /Cannot trust the report: the signature does not fit/);
+      const good = await verify(file);
+      assert.equal(good.code, 0, good.stderr);
+      assert.match(good.stdout, new RegExp(`Signed by peer ${report.peer} on `));
+    });
+  },
+);
+
+testIf(missing, "N15: omerta prove finds each weakness of a weakened filter", async () => {
+  await using prover = await Prover.create();
+  const only = ["internet", "spoofed", "fragments", "ether-types", "wrong-port"];
+  const { code, stdout, stderr } = await prover.omerta(
+    WEAKENED,
+    ...["prove", "--json", "--only", ...only],
+  );
+  assert.equal(code, 1, stdout + stderr);
+  const { held, proofs } = JSON.parse(stdout) as { held: boolean; proofs: Report["proofs"] };
+  assert.equal(held, false);
+  const rows = proofs[0]?.rows ?? [];
+  assert.deepEqual(outcomes(rows, "leaked"), [
+    ...["second-wall", "internet", "spoofed-ip", "ether-types", "wrong-port"],
+  ]);
+  // What was not weakened is still found to hold.
+  assert.deepEqual(outcomes(rows, "held"), ["tunnel", "spoofed-mac", "fragments"]);
+  // Frame by frame: of twenty EtherTypes, the two with the one that the filter now takes.
+  const why = (id: string): string => rows.find((row) => row.id === id)?.why ?? "";
+  const way = "were seen by borrower, lender, router";
+  assert.equal(why("ether-types"), `frames 0, 1 ${way}`);
+  assert.equal(why("spoofed-ip"), `frames 0, 1, 2, 3, 4, 5 ${way}`);
+  assert.deepEqual(await prover.left(), []);
+});
+
+testIf(missing, "N15: Ctrl-C while the VM of a proof comes up leaves nothing", async () => {
+  await using prover = await Prover.create();
+  const before = await namespaces();
+  const child = prover.spawn("prove", "--only", "internet");
+  await until(async () => (await prover.left()).some((line) => line.includes("qemu-system")), {
+    timeoutMs: 60_000,
+    what: "QEMU to be started",
+  });
+  child.kill("SIGINT");
+  assert.equal((await child.status).code, 1);
+  assert.deepEqual(await prover.left(), []);
+  assert.deepEqual((await namespaces()).filter((name) => !before.includes(name)), []);
+});
+
+testIf(netlabMissing, "N15: omerta prove says what is wrong before it begins", async () => {
+  await using prover = await Prover.create();
+  const fails = async (code: number, ...args: string[]): Promise<string> => {
+    const result = await prover.omerta(MAIN, "prove", ...args);
+    assert.equal(result.code, code, result.stdout + result.stderr);
+    return result.stderr;
+  };
+  assert.match(await fails(2, "--only", "nothing"), /there is no such attempt/);
+  assert.match(await fails(2, "--mode", "open"), /Allowed choices are filtered/);
+  assert.match(await fails(2, "--verify", "/nowhere/report"), /Cannot read \/nowhere\/report/);
+  assert.match(await fails(5, "--verify", MAIN), /Cannot trust the report: it is not JSON/);
+  assert.match(await fails(4, "web"), /Cannot reach a daemon/);
+  await Deno.remove(join(prover.folder, "home", "images"));
+  await Deno.mkdir(join(prover.folder, "home", "images"));
+  assert.match(await fails(3), /there are no images yet/);
+});
