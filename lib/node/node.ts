@@ -18,7 +18,6 @@ import { chooseHypervisor } from "../../vm/choose_hypervisor.ts";
 import { ImageStore } from "../../vm/image/store.ts";
 import { VmManager } from "../../vm/manager.ts";
 import type { RefusedFrame } from "../../net/filter/refusals.ts";
-import { type RogueAlarm, rogueWords } from "../../net/filter/rogue.ts";
 import { Plane, type PlaneStats, type RehearsedFrame } from "../../net/plane/plane.ts";
 import { type Config, identityOf, type LendRules, loadConfig } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
@@ -32,6 +31,7 @@ import type { VmAlarm } from "./alarms.ts";
 import { Borrower } from "./borrower.ts";
 import { type Capacity, capacityOf } from "./capacity.ts";
 import { Control } from "./control.ts";
+import { GuestEvents } from "./guest_events.ts";
 import { hostNow } from "./host_now.ts";
 import { KernelGuests } from "./kernel_guests.ts";
 import { sweepKernelFilters } from "./kernel_host.ts";
@@ -197,21 +197,9 @@ export class Node implements AsyncDisposable {
       onWarning(what);
       events.add({ event: "swept", what });
     }
-    const refused = (id: string, reason: string, count: number, last?: string): void => {
-      log.warning("Refused {count} frames of {vm}: {reason}", { vm: id, reason, count });
-      events.add({
-        ...{ event: "guest-refused", vm: id, reason, count },
-        ...(last === undefined ? {} : { last }),
-      });
-    };
+    const guests = new GuestEvents(events);
     // Datagrams may come before the node is there; they are lost then, as datagrams may be.
     const late: { node?: Node } = {};
-    const rogue = (id: string, alarm: RogueAlarm): void => {
-      log.warning("{vm} is called rogue: {alarm}", { vm: id, alarm: rogueWords(alarm) });
-      late.node?.lender?.rogue(id as VmId, alarm).catch((error: unknown) => {
-        log.error("Cannot end VM {vm}: {error}", { vm: id, error: messageOf(error) });
-      });
-    };
     const identity = identityOf(config);
     const plane = undo.use(
       await Plane.start({
@@ -231,22 +219,7 @@ export class Node implements AsyncDisposable {
             });
           }
         },
-        onGuest: (event) => {
-          const { id } = event;
-          if (event.kind === "rogue") {
-            rogue(id, event.alarm);
-            return;
-          }
-          const { reason } = event;
-          if (event.kind === "violation") {
-            log.warning("Ends {vm}, which sent {reason}", { vm: id, reason });
-            late.node?.lender?.violated(id as VmId, reason).catch((error: unknown) => {
-              log.error("Cannot end VM {vm}: {error}", { vm: id, error: messageOf(error) });
-            });
-            return;
-          }
-          refused(id, reason, event.count);
-        },
+        onGuest: (event) => guests.take(event),
         onFailed: options.onFailed,
       }),
     );
@@ -254,8 +227,8 @@ export class Node implements AsyncDisposable {
       new KernelGuests({
         nodePort: plane.port,
         setKernelGuest: (id, guest) => plane.setKernelGuest(id, guest),
-        onRefused: refused,
-        onRogue: rogue,
+        onRefused: (id, reason, count, last) => guests.refused(id, reason, count, last),
+        onRogue: (id, alarm) => guests.rogue(id, alarm),
       }),
     );
     const lenderParts = options.lend ? await lenderPartsOf(options) : undefined;
@@ -289,6 +262,7 @@ export class Node implements AsyncDisposable {
         }),
     });
     late.node = node;
+    guests.lender = node.lender;
     await node.borrower.resume();
     undo.move();
     return node;

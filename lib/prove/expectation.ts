@@ -18,3 +18,8 @@ export function endsVm(mode: VmMode): boolean {
   const action = strategyOf(filterModeOf(mode)).act(VERDICT.destination, frame, 0, frame.length);
   return action === ACTION.terminate;
 }
+
+/** Whether a VM of this mode has a card that leads past the filter: then nothing it does is sealed. */
+export function isUnsealed(mode: VmMode): boolean {
+  return mode === "direct";
+}

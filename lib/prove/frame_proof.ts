@@ -18,6 +18,7 @@ import { parseMac } from "../../net/wire/ethernet.ts";
 import { ipv4ToString, parseIpv4 } from "../../net/wire/ip_address.ts";
 import type { Attempt } from "./attempt.ts";
 import { attemptsOf } from "./attempts.ts";
+import { isUnsealed } from "./expectation.ts";
 import { arpFrame, udpFrame } from "./frames.ts";
 import { judge, noFilter } from "./judge.ts";
 import { markOf, NONCE_LEN } from "./mark.ts";
@@ -58,8 +59,7 @@ export async function proveByFrames(
   },
 ): Promise<Proof> {
   const unsealed = { mode: vm.mode, vm: vm.id, accelerator: null, rows: [noFilter(vm.mode)] };
-  // Its cable has a filter; the card beside it has none.
-  if (vm.mode === "direct") return unsealed;
+  if (isUnsealed(vm.mode)) return unsealed;
   const scene = sceneOf(vm, options.addresses, options.port);
   const nonce = new Uint8Array(randomBytes(NONCE_LEN));
   const attempts = attemptsOf(options.only);

@@ -137,10 +137,13 @@ testIf(
   async () => {
     await using rig = await Rig.start();
     await rig.addGuest();
+    {
+      using guest = rig.openGuest();
+      put(guest, guestFrame());
+      await rig.arrives("the first frame");
+      await Deno.remove(rig.path("cable"));
+    }
     using guest = rig.openGuest();
-    put(guest, guestFrame());
-    await rig.arrives("the first frame");
-    await Deno.remove(rig.path("cable"));
     put(guest, guestFrame());
     assert.equal(guest.counters.noPeer, 1, "nobody finds it any more");
     await rig.plane.removeGuest("web");

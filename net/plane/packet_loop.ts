@@ -30,11 +30,10 @@
  * Each source gets one bounded turn in each round, so that none starves another. A guest's turn is
  * bounded in bytes (guest.ts). When the kernel has no room for what is to be sent, nothing is dropped:
  * guests and the TUN device wait, each in its own queue, and when there is room again, those whose
- * turn it was go first. What comes in and control messages go on meanwhile.
+ * turn it was go first (turns.ts). What comes in and control messages go on meanwhile.
  *
  * What the loop does between packets, commands of the main thread and the device's timers, happens
- * between rounds. On the way of a packet nothing is allocated and nothing throws. The file is longer
- * than others because all of these ways meet here.
+ * between rounds. On the way of a packet nothing is allocated and nothing throws.
  *
  * @module
  */
@@ -42,37 +41,31 @@
 import { OmertaError } from "../../lib/core/errors.ts";
 import type { CableOptions } from "../os/cable_options.ts";
 import { Endpoint } from "../os/endpoint.ts";
-import type { DatagramHandler, PacketSocket, UdpSocket, Watchable } from "../os/packet_socket.ts";
+import type { DatagramHandler, PacketSocket, UdpSocket } from "../os/packet_socket.ts";
 import type { Reactor } from "../os/reactor.ts";
 import type { TunDevice, TunOptions } from "../os/tun_device.ts";
 import type { UdpOptions } from "../os/udp_options.ts";
-import { isSampleRate, strategyOf } from "../filter/strategy.ts";
-import { parseMac } from "../wire/ethernet.ts";
 import { ipv4ToString } from "../wire/ip_address.ts";
 import { Device } from "../wireguard/device.ts";
 import type { Answer, Command, PlaneEvent, TunSettings } from "./_messages.ts";
 import { prefixOf } from "./_prefixes.ts";
 import { KIND, kindOf } from "./demux.ts";
 import type { Gate } from "./gate.ts";
-import { Guest } from "./guest.ts";
+import { Guests } from "./guests.ts";
 import { InnerSink } from "./inner_sink.ts";
 import { KernelLeftovers } from "./kernel_leftovers.ts";
-import { MAX_RELAYS, Relay, type SwitchOwner } from "./relay.ts";
+import type { SwitchOwner } from "./relay.ts";
+import { Relays } from "./relays.ts";
 import type { PlaneStats } from "./stats.ts";
+import { Turns } from "./turns.ts";
 import { WireguardSwitch } from "./wireguard_switch.ts";
 
 /** Reads of the TUN device in one turn. */
 export const TUN_READS = 8;
 /** Datagrams of the UDP socket in one turn. */
 export const UDP_DATAGRAMS = 512;
-/** Guests of one node; one more is an error. */
-export const MAX_GUESTS = 256;
 /** Longest control datagram that is handed on (bytes). */
 export const MAX_CONTROL = 2048;
-/** Longest time between two rounds (ms). */
-const MAX_WAIT_MS = 1000;
-/** The same while the kernel has no room for what is to be sent (ms): the least that `poll` knows. */
-const FULL_WAIT_MS = 1;
 /** Inner MTU when none is given (bytes). */
 const DEFAULT_MTU = 1400;
 
@@ -104,14 +97,6 @@ export interface PacketLoopOptions {
   readonly post: (event: PlaneEvent) => void;
 }
 
-/** A source whose packets leave by the UDP socket. */
-interface Sender {
-  /** Whether it waits for its turn. */
-  waiting: boolean;
-  /** Takes one turn, or goes on with it; whether it is over. */
-  drain(): boolean;
-}
-
 /** What the loop can be asked for. */
 export type LoopCommand = Exclude<Command, { kind: "start" }>;
 
@@ -125,15 +110,12 @@ export class PacketLoop implements DatagramHandler, Disposable {
   readonly #leftovers: KernelLeftovers;
   readonly #device: Device;
   readonly #inner = new InnerSink();
-  readonly #guests = new Map<string, Guest>();
   readonly #switch = new WireguardSwitch<SwitchOwner>();
-  readonly #relays: Relay[] = [];
+  readonly #guests: Guests;
+  readonly #relays = new Relays();
   /** Those with something to flush at the end of the turn. */
   readonly #pending: SwitchOwner[] = [];
-  /** Senders that have something and wait for their turn, in this order. */
-  readonly #turns: Sender[] = [];
-  #paused = false;
-  readonly #clock = (): number => this.#now;
+  readonly #turns: Turns;
   #tun: TunDevice | undefined;
   #now = Date.now();
   #closing = false;
@@ -174,6 +156,16 @@ export class PacketLoop implements DatagramHandler, Disposable {
         },
       }),
     );
+    this.#turns = new Turns(this.#os.reactor, this.#udp, () => this.#now = Date.now());
+    this.#guests = new Guests({
+      openCable: (cable) => this.#os.openCable(cable),
+      udp: this.#udp,
+      turns: this.#turns,
+      table: this.#switch,
+      now: () => this.#now,
+      gate: this.#gate,
+      post: this.#post,
+    });
     this.#os.reactor.add(this.#udp, () => this.#drainUdp());
     this.#owned.defer(() => this.#os.reactor.remove(this.#udp));
     if (options.tun !== undefined) this.#openTun(options.tun);
@@ -199,51 +191,13 @@ export class PacketLoop implements DatagramHandler, Disposable {
     while (!this.#closing) {
       const due = this.#device.tick(this.#now = Date.now());
       this.#udp.out.flush();
-      this.#pauseSenders();
-      const turn = this.#os.reactor.wait(this.#waitMs(due));
+      const turn = this.#os.reactor.wait(this.#turns.waitMs(due - this.#now));
       // No `await` when the thread may block: it would cost a turn of the event loop per round.
       if (typeof turn !== "boolean") await turn;
-      this.#serveSenders();
+      this.#turns.serve();
       const commands = between();
       if (commands !== undefined) await commands;
     }
-  }
-
-  #waitMs(due: number): number {
-    if (this.#paused) return FULL_WAIT_MS;
-    if (this.#turns.length > 0) return 0;
-    return Math.min(MAX_WAIT_MS, Math.max(0, due - this.#now));
-  }
-
-  /** Waits for no sender while the socket is blocked: `poll` would come back at once. */
-  #pauseSenders(): void {
-    const { blocked } = this.#udp;
-    if (blocked === this.#paused) return;
-    this.#paused = blocked;
-    this.#os.reactor.pause(blocked);
-  }
-
-  #addSender(source: Watchable, sender: Sender): void {
-    this.#os.reactor.add(source, () => {
-      if (sender.waiting) return;
-      sender.waiting = true;
-      this.#turns.push(sender);
-    }, true);
-  }
-
-  /** One turn for each sender that waits, as long as there is room for what it sends. */
-  #serveSenders(): void {
-    const turns = this.#turns;
-    let served = 0;
-    while (served < turns.length && !this.#udp.blocked) {
-      const sender = turns[served];
-      this.#now = Date.now();
-      if (sender?.drain() === false) break;
-      if (sender) sender.waiting = false;
-      served++;
-    }
-    turns.copyWithin(0, served);
-    turns.length -= served;
   }
 
   /** Runs one command of the main thread. */
@@ -269,19 +223,26 @@ export class PacketLoop implements DatagramHandler, Disposable {
         this.#device.removePeer(command.publicKey);
         break;
       case "add-guest":
-        this.#addGuest(command);
+        this.#guests.add(command);
         break;
       case "set-uplink":
-        this.#guest(command.id).setUplink(Endpoint.fromSockaddr(command.uplink, 0));
+        this.#guests.get(command.id).setUplink(Endpoint.fromSockaddr(command.uplink, 0));
         break;
       case "remove-guest":
-        this.#removeGuest(command.id);
+        this.#guests.remove(command.id);
         break;
       case "add-relay":
-        this.#addRelay(command);
+        this.#relays.add({
+          id: command.id,
+          client: Endpoint.fromSockaddr(command.client, 0),
+          publicKey: command.publicKey,
+          uplink: Endpoint.fromSockaddr(command.uplink, 0),
+          out: this.#udp.out,
+          table: this.#switch,
+        });
         break;
       case "remove-relay":
-        this.#removeRelay(command.id);
+        this.#relays.remove(command.id);
         break;
       case "set-kernel-guest": {
         const { id, guest } = command;
@@ -290,11 +251,11 @@ export class PacketLoop implements DatagramHandler, Disposable {
         break;
       }
       case "rehearse":
-        return { kind: "rehearsed", frames: this.#guest(command.id).rehearse(command.frames) };
+        return { kind: "rehearsed", frames: this.#guests.get(command.id).rehearse(command.frames) };
       case "stats":
         return { kind: "stats", stats: this.#stats() };
       case "refused-frames":
-        return { kind: "refused-frames", frames: this.#guest(command.id).refused() };
+        return { kind: "refused-frames", frames: this.#guests.get(command.id).refused() };
       case "close":
         this.#closing = true;
         break;
@@ -305,7 +266,8 @@ export class PacketLoop implements DatagramHandler, Disposable {
   /** Closes everything: sockets, devices, keys. */
   [Symbol.dispose](): void {
     this.#closing = true;
-    for (const id of [...this.#guests.keys()]) this.#removeGuest(id);
+    this.#guests[Symbol.dispose]();
+    this.#relays[Symbol.dispose]();
     this.#owned.dispose();
   }
 
@@ -319,13 +281,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
   ): void {
     switch (kindOf(buffer, at, length)) {
       case KIND.wireguard: {
-        for (let i = 0; i < this.#relays.length; i++) {
-          const relay = this.#relays[i];
-          if (relay?.isClient(names, nameAt)) {
-            relay.fromClient(buffer, at, length);
-            return;
-          }
-        }
+        if (this.#relays.takeFromClient(buffer, at, length, names, nameAt)) return;
         const owner = this.#switch.route(buffer, at, length, names, nameAt);
         if (owner === undefined) {
           if (this.#leftovers.take(buffer, at, length, names, nameAt)) return;
@@ -412,110 +368,10 @@ export class PacketLoop implements DatagramHandler, Disposable {
     const tun = this.#owned.use(
       this.#os.openTun({ ...settings, mtu: settings.mtu ?? DEFAULT_MTU }),
     );
-    this.#addSender(tun, { waiting: false, drain: () => this.#drainTun(tun) });
+    this.#turns.add(tun, { waiting: false, drain: () => this.#drainTun(tun) });
     this.#owned.defer(() => this.#os.reactor.remove(tun));
     this.#inner.target = tun.out;
     this.#tun = tun;
-  }
-
-  #guest(id: string): Guest {
-    const guest = this.#guests.get(id);
-    if (guest !== undefined) return guest;
-    throw new OmertaError("no-such-guest", `Cannot find guest ${id}`);
-  }
-
-  #addGuest(command: Extract<Command, { kind: "add-guest" }>): void {
-    const { id } = command;
-    if (this.#guests.has(id)) {
-      throw new OmertaError("guest-exists", `Cannot add guest ${id}: there is one of that id`);
-    }
-    if (this.#guests.size >= MAX_GUESTS) {
-      throw new OmertaError(
-        "too-many-guests",
-        `Cannot add guest ${id}: ${MAX_GUESTS} is the limit`,
-      );
-    }
-    const mac = parseMac(command.mac);
-    if (mac === undefined) {
-      throw new OmertaError(
-        "bad-mac",
-        `Cannot add guest ${id}: "${command.mac}" is no MAC address`,
-      );
-    }
-    if (!isSampleRate(command.sampleRate)) {
-      throw new OmertaError(
-        "bad-sample-rate",
-        `Cannot add guest ${id}: the share to judge is ${command.sampleRate}, ` +
-          `want above 0 and up to 1`,
-      );
-    }
-    const cable = this.#os.openCable({
-      localPath: command.cablePath,
-      peerPath: command.guestPath,
-    });
-    const guest = new Guest({
-      id,
-      cable,
-      mac,
-      publicKey: command.publicKey,
-      uplink: Endpoint.fromSockaddr(command.uplink, 0),
-      toUplink: this.#udp,
-      strategy: strategyOf(command.mode, command.sampleRate),
-      rogue: command.rogue,
-      table: this.#switch,
-      now: this.#clock,
-      onRefused: (guestId, reason, count): void => {
-        if (this.#gate.admit()) this.#post({ kind: "refused", id: guestId, reason, count });
-        else this.#eventsDropped++;
-      },
-      // Never dropped: there is one for each guest at the most.
-      onViolation: (guestId, reason): void => {
-        this.#gate.pass();
-        this.#post({ kind: "violation", id: guestId, reason });
-      },
-      // Never dropped: each kind of them comes once in ten minutes.
-      onRogue: (guestId, alarm): void => {
-        this.#gate.pass();
-        this.#post({ kind: "rogue", id: guestId, alarm });
-      },
-    });
-    this.#addSender(cable, guest);
-    this.#guests.set(id, guest);
-  }
-
-  #removeGuest(id: string): void {
-    const guest = this.#guests.get(id);
-    if (guest === undefined) return;
-    this.#guests.delete(id);
-    this.#os.reactor.remove(guest.cable);
-    if (guest.waiting) this.#turns.splice(this.#turns.indexOf(guest), 1);
-    guest[Symbol.dispose]();
-  }
-
-  #addRelay(command: Extract<Command, { kind: "add-relay" }>): void {
-    const { id } = command;
-    this.#removeRelay(id);
-    if (this.#relays.length >= MAX_RELAYS) {
-      throw new OmertaError(
-        "too-many-relays",
-        `Cannot carry tunnel ${id}: ${MAX_RELAYS} is the limit`,
-      );
-    }
-    this.#relays.push(
-      new Relay({
-        id,
-        client: Endpoint.fromSockaddr(command.client, 0),
-        publicKey: command.publicKey,
-        uplink: Endpoint.fromSockaddr(command.uplink, 0),
-        out: this.#udp.out,
-        table: this.#switch,
-      }),
-    );
-  }
-
-  #removeRelay(id: string): void {
-    const at = this.#relays.findIndex((relay) => relay.id === id);
-    if (at >= 0) this.#relays.splice(at, 1)[0]?.[Symbol.dispose]();
   }
 
   #stats(): PlaneStats {
@@ -530,7 +386,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
         lastHandshakeMs: peer.lastHandshakeMs,
       })),
       guests: Array.from(this.#guests.values(), (guest) => guest.stats()),
-      relays: this.#relays.map((relay) => relay.stats()),
+      relays: this.#relays.stats(),
       udp: { ...this.#udp.counters },
       tun: this.#tun && { ...this.#tun.counters },
       wireguard: { ...this.#device.counters },
@@ -538,7 +394,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
       controlDropped: this.#controlDropped,
       unknown: this.#unknown,
       noTun: this.#inner.dropped,
-      eventsDropped: this.#eventsDropped,
+      eventsDropped: this.#eventsDropped + this.#guests.eventsDropped,
     };
   }
 }

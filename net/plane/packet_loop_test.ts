@@ -20,7 +20,7 @@ import { generatePrivateKey, publicKeyOf } from "../wireguard/keys.ts";
 import type { PlaneEvent } from "./_messages.ts";
 import { Gate, SHARED_BYTES } from "./gate.ts";
 import { PacketLoop } from "./packet_loop.ts";
-import { MAX_RELAYS } from "./relay.ts";
+import { MAX_RELAYS } from "./relays.ts";
 import type { PlaneStats } from "./stats.ts";
 
 /** A running loop. */

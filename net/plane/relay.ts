@@ -22,9 +22,6 @@ import { copyBytes } from "../wire/bytes.ts";
 import type { PlaneRelayStats } from "./stats.ts";
 import { SwitchPort, type WireguardSwitch } from "./wireguard_switch.ts";
 
-/** Relays of one node; one more is an error. */
-export const MAX_RELAYS = 64;
-
 /** What belongs to an entry of the node's switch: takes messages from its uplink. */
 export interface SwitchOwner {
   /** Whether it waits for {@link SwitchOwner.flush} at the end of the turn. */
