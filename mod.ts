@@ -1,6 +1,7 @@
 /**
  * What another program may import: a whole node, the filter at the end of a guest's cable, the
- * WireGuard device, and the configuration. The WireGuard device and the filter do no I/O.
+ * WireGuard device, the TCP/IP stack, and the configuration. The WireGuard device, the filter and the
+ * stack do no I/O.
  *
  * @example A WireGuard key pair
  * ```ts
@@ -28,5 +29,9 @@ export { guestLink } from "./net/filter/guest_link.ts";
 export { REASONS, VERDICT } from "./net/filter/verdict.ts";
 export { Device, type DeviceOptions } from "./net/wireguard/device.ts";
 export { formatKey, generatePrivateKey, parseKey, publicKeyOf } from "./net/wireguard/keys.ts";
+export { Stack, type StackOptions } from "./net/tcp/stack.ts";
+export type { CloseReason, TcpConnection, TcpHandler, TcpOptions } from "./net/tcp/connection.ts";
+export type { ListenOptions, TcpListener } from "./net/tcp/listener.ts";
+export { Inlet } from "./net/tcp/inlet.ts";
 export type { DatagramSink, PacketSink } from "./net/os/sink.ts";
 export { Endpoint } from "./net/os/endpoint.ts";

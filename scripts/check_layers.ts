@@ -52,7 +52,8 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   "net/tunnel": { may: ["net/mesh", "lib/core"] },
   "net/mesh": { may: ["net/wireguard", "net/wire", "net/os", "lib/core"] },
   "net/wireguard": { may: ["net/wire", "net/os", "lib/core"] },
-  "net/tcp": { may: ["net/wire"] },
+  // It does no I/O; of net/os it knows the shape of what takes its packets (sink.ts).
+  "net/tcp": { may: ["net/wire"], types: ["net/os"] },
   "net/filter": { may: ["net/wire", "net/os"] },
   "net/os": { may: ["net/wire", "lib/core"] },
   "net/wire": { may: [], packages: false },

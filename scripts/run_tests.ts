@@ -11,7 +11,8 @@
  * - gates: format, lint, types, documentation, layers;
  * - unit: test files that need nothing of the host, two at a time;
  * - host: those that need root, programs or network namespaces, one at a time;
- * - guest: those that boot virtual machines (`tests/guest`, `tests/e2e`), after the guest image.
+ * - guest: those that boot virtual machines (`tests/guest`, `tests/e2e`), after the guest image, two
+ *   at a time.
  *
  * @module
  */
@@ -46,8 +47,8 @@ const FILE_LIMIT_MS: Record<Exclude<Group, "gates">, number> = {
 const STEP_LIMIT_MS = 300_000;
 /** How long everything may take, in ms; what has not begun by then counts as failed. */
 const TOTAL_LIMIT_MS = 39 * 60_000;
-/** Unit test files that run at the same time. */
-const UNIT_JOBS = 2;
+/** Test files of a group that run at the same time. A guest often waits, and so does its test. */
+const JOBS: Record<Exclude<Group, "gates">, number> = { unit: 2, host: 1, guest: 2 };
 
 const started = performance.now();
 const total: Counts = { passed: 0, failed: 0, skipped: [] };
@@ -146,16 +147,16 @@ async function main(args: string[]): Promise<void> {
   if (wanted.has("gates")) {
     for (const { name, args } of GATES) await step(name, args);
   }
-  const unit = filesOf("unit").values();
-  await Promise.all(Array.from({ length: UNIT_JOBS }, async () => {
-    for (const path of unit) await testFile(path, "unit");
-  }));
-  for (const path of filesOf("host")) await testFile(path, "host");
-  const guest = filesOf("guest");
-  if (guest.length > 0) {
-    await step("guest image", ["image", "build"], join(ROOT, "scripts", "omerta"));
+  for (const group of ["unit", "host", "guest"] as const) {
+    const paths = filesOf(group);
+    if (group === "guest" && paths.length > 0) {
+      await step("guest image", ["image", "build"], join(ROOT, "scripts", "omerta"));
+    }
+    const left = paths.values();
+    await Promise.all(Array.from({ length: JOBS[group] }, async () => {
+      for (const path of left) await testFile(path, group);
+    }));
   }
-  for (const path of guest) await testFile(path, "guest");
 }
 
 try {

@@ -58,6 +58,12 @@ export interface BorrowerOptions {
   readonly now: () => number;
 }
 
+/**
+ * How long a lender is waited for when this node stops, in ms: it may stop at the same time, and what
+ * it was told it does without us.
+ */
+const STOPPING_MS = 5_000;
+
 const log = logger("borrower");
 
 /** Borrows VMs. */
@@ -361,7 +367,8 @@ export class Borrower implements AsyncDisposable {
   /** Removes tunnel and lease, then tells the lender. @returns Whether it had the VM. */
   async #letGo(vm: BorrowedVm): Promise<boolean> {
     await this.#forget(vm, "it was given back");
-    return await this.#lenderOf(vm).release(vm.id);
+    const timeoutMs = this.#stop.signal.aborted ? STOPPING_MS : undefined;
+    return await this.#lenderOf(vm).release(vm.id, timeoutMs);
   }
 
   async #forget(vm: BorrowedVm, reason: string): Promise<void> {

@@ -70,11 +70,16 @@ export class LenderClient {
     return (await this.#control.ask({ ...asked, signal })).body;
   }
 
-  /** Gives a VM back; a lender that is not there is not waited for long. @returns Whether it had it. */
-  async release(vmId: string): Promise<boolean> {
+  /**
+   * Gives a VM back; a lender that is not there is not waited for long.
+   *
+   * @param timeoutMs How long one that is there may take to end the VM.
+   * @returns Whether it had it.
+   */
+  async release(vmId: string, timeoutMs: number = RELEASE_TIMEOUT_MS): Promise<boolean> {
     await this.ping({ timeoutMs: PING_TIMEOUT_MS });
     const asked = this.#to(CHANNEL.release, { vmId }, VmReleased);
-    return (await this.#control.ask({ ...asked, timeoutMs: RELEASE_TIMEOUT_MS })).body.ended;
+    return (await this.#control.ask({ ...asked, timeoutMs })).body.ended;
   }
 
   /** Says which VMs are still used. @returns Those of them that still run. */

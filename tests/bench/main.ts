@@ -12,6 +12,7 @@ import { ebpfBench } from "./ebpf.ts";
 import { filterBench } from "./filter.ts";
 import { memoryBench } from "./memory.ts";
 import { requestBench } from "./request.ts";
+import { tcpBench } from "./tcp.ts";
 import { tunnelBench } from "./tunnel.ts";
 
 const BENCHES: readonly Bench[] = [
@@ -19,6 +20,7 @@ const BENCHES: readonly Bench[] = [
   ebpfBench,
   memoryBench,
   tunnelBench,
+  tcpBench,
   requestBench,
 ];
 const MOST_RUNS = 20;

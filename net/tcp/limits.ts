@@ -1,0 +1,43 @@
+/**
+ * Every limit of a stack in one place, with what happens when it is reached.
+ *
+ * @module
+ */
+
+/** Limits of a stack; what is left out has its default. */
+export interface Limits {
+  /** Connections, half-open ones included, without TIME-WAIT. Beyond: a SYN is dropped. @default {16384} */
+  readonly connections: number;
+  /** SYNs whose owner has not answered yet. Beyond: a new SYN is dropped. @default {1024} */
+  readonly pending: number;
+  /** Connections in SYN-RECEIVED. Beyond: the oldest is forgotten for the new one. @default {512} */
+  readonly halfOpen: number;
+  /** Records in TIME-WAIT. Beyond: the oldest ends early. @default {4096} */
+  readonly timeWait: number;
+  /** Bytes that one connection buffers in each direction; the windows grow up to it. @default {4 MiB} */
+  readonly bufferBytes: number;
+  /**
+   * Bytes that all connections buffer together. Beyond: `write` takes nothing, and what arrives is
+   * dropped and comes again. @default {128 MiB}
+   */
+  readonly totalBytes: number;
+  /** Gaps in what one connection has received. Beyond: what would open another is dropped. @default {256} */
+  readonly gaps: number;
+  /** Resets and ICMP errors per second for packets that belong to nothing. @default {500} */
+  readonly answersPerSecond: number;
+  /** Echo replies per second. @default {1000} */
+  readonly echoesPerSecond: number;
+}
+
+/** What holds where nothing else is said. */
+export const DEFAULT_LIMITS: Limits = {
+  connections: 16384,
+  pending: 1024,
+  halfOpen: 512,
+  timeWait: 4096,
+  bufferBytes: 4 * 1024 * 1024,
+  totalBytes: 128 * 1024 * 1024,
+  gaps: 256,
+  answersPerSecond: 500,
+  echoesPerSecond: 1000,
+};

@@ -1,0 +1,39 @@
+/**
+ * Pacing: spreading a window over its round trip instead of sending it at once.
+ *
+ * A schedule says when the next byte may go; it may run ahead of the clock by a small burst, because
+ * whoever drives the stack wakes once in a millisecond at best.
+ *
+ * @module
+ */
+
+/** The window is sent in this part of a round trip, as in Linux: room to grow. */
+const SLOW_START_GAIN = 2;
+const AVOIDANCE_GAIN = 1.2;
+/** How far the schedule may run ahead of the clock, in ms. */
+const AHEAD_MS = 1.5;
+
+/** The schedule of one connection. */
+export class Pacing {
+  /** Bytes per ms; Infinity: not paced, nothing is known of the path yet. */
+  rate: number = Infinity;
+  #next = 0;
+
+  /** Sets the rate from the window (bytes) and the round trip (ms). */
+  setWindow(window: number, roundTrip: number, slowStart: boolean): void {
+    const gain = slowStart ? SLOW_START_GAIN : AVOIDANCE_GAIN;
+    this.rate = roundTrip > 0 ? gain * window / roundTrip : Infinity;
+  }
+
+  /** When the next segment may go, in ms; not later than `now`: at once. */
+  nextAt(now: number): number {
+    if (this.rate === Infinity) return now;
+    return this.#next - AHEAD_MS <= now ? now : this.#next - AHEAD_MS;
+  }
+
+  /** `bytes` were sent. */
+  sent(bytes: number, now: number): void {
+    if (this.rate === Infinity) return;
+    this.#next = Math.max(this.#next, now) + bytes / this.rate;
+  }
+}

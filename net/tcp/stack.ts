@@ -1,0 +1,175 @@
+/**
+ * A TCP/IP stack without any I/O: packets and the time go in, packets and events come out.
+ *
+ * ```ts
+ * const stack = new Stack({ address, mtu: 1400, out: tun.out, random, now });
+ * for (each packet of a batch) stack.input(buffer, at, length, now);
+ * stack.flush(now);                  // owners are told; acknowledgments and data go out
+ * const due = stack.tick(now);       // timers; call again at `due`, in ms, at the latest
+ * ```
+ *
+ * After any call of a connection outside of its handlers, `flush` sends what it caused. Everything
+ * runs in the caller's turn; an error that a handler throws comes out of `flush` or `tick`, which go on
+ * behind it the next time.
+ *
+ * @module
+ */
+
+import type { PacketSink } from "../os/sink.ts";
+import { viewOf } from "../wire/bytes.ts";
+import { UNREACHABLE } from "../wire/icmp_error.ts";
+import { PROTOCOL } from "../wire/ipv4.ts";
+import { toIpAddress } from "./address.ts";
+import type { TcpConnection } from "./connection.ts";
+import { StackCounters } from "./counters.ts";
+import { Icmp } from "./icmp.ts";
+import { IpPacket } from "./ip_in.ts";
+import { IpOutput } from "./ip_out.ts";
+import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
+import type { ListenOptions, TcpListener } from "./listener.ts";
+import type { Protocol } from "./protocol.ts";
+import { RateLimit } from "./rate_limit.ts";
+import { type ConnectFault, type ConnectOptions, Tcp } from "./tcp.ts";
+
+/** Least MTU, in bytes (RFC 791 section 3.2: what every host takes). */
+const MIN_MTU = 576;
+const MAX_MTU = 65535;
+
+/** What a stack is made of. */
+export interface StackOptions {
+  /** Its address, unsigned 32 bits. */
+  readonly address: number;
+  /** Largest packet, in bytes: 576 to 65535. */
+  readonly mtu: number;
+  /** Where packets go. */
+  readonly out: PacketSink;
+  /** Random bytes, good enough for secrets. */
+  readonly random: (length: number) => Uint8Array;
+  /** The time, in ms, not negative; any clock that never goes back. */
+  readonly now: number;
+  /** Whether packets for any address are taken, as a gateway does. @default {false} */
+  readonly promiscuous?: boolean;
+  /** Limits other than the default ones. */
+  readonly limits?: Partial<Limits>;
+}
+
+/** How full a stack is. */
+export interface StackUse {
+  /** Connections, half-open ones included. */
+  readonly connections: number;
+  /** SYNs that wait for their owner. */
+  readonly pending: number;
+  /** Records in TIME-WAIT. */
+  readonly timeWaits: number;
+  /** Bytes of memory that buffers hold. */
+  readonly bufferBytes: number;
+}
+
+/** A stack. */
+export class Stack {
+  /** What it has seen and refused. */
+  readonly counters: StackCounters = new StackCounters();
+  /** ICMP, for whoever pings. */
+  readonly icmp: Icmp;
+  /** Packets on their way out, for protocols registered here. */
+  readonly ip: IpOutput;
+  readonly #own: number | undefined;
+  readonly #tcp: Tcp;
+  readonly #packet = new IpPacket();
+  readonly #protocols: (Protocol | undefined)[] = new Array<Protocol | undefined>(256).fill(
+    undefined,
+  );
+  readonly #registered: Protocol[] = [];
+  #buffer: Uint8Array;
+  #view: DataView;
+
+  /**
+   * A stack with no connections.
+   *
+   * @throws {RangeError} when the MTU is none.
+   */
+  constructor(options: StackOptions) {
+    const { mtu, out, random, now } = options;
+    if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > MAX_MTU) {
+      throw new RangeError(
+        `Cannot make a TCP/IP stack: MTU is ${mtu}, want ${MIN_MTU} to ${MAX_MTU}`,
+      );
+    }
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const address = toIpAddress(options.address);
+    this.#own = options.promiscuous === true ? undefined : address;
+    this.ip = new IpOutput(out, this.counters);
+    const answers = new RateLimit(limits.answersPerSecond);
+    const echoes = new RateLimit(limits.echoesPerSecond);
+    this.icmp = new Icmp(this.ip, this.counters, echoes, answers, this.#protocols);
+    const { ip, icmp, counters } = this;
+    this.#tcp = new Tcp(address, mtu, ip, icmp, counters, limits, answers, random, now);
+    this.#buffer = out.buffer;
+    this.#view = viewOf(out.buffer);
+    this.#protocols[PROTOCOL.icmp] = this.icmp;
+    this.register(PROTOCOL.tcp, this.#tcp);
+  }
+
+  /** Hands packets with this protocol number to `protocol`. */
+  register(number: number, protocol: Protocol): void {
+    this.#protocols[number] = protocol;
+    this.#registered.push(protocol);
+  }
+
+  /** Takes one packet, of any bytes. Never throws; what is refused is counted. */
+  input(buffer: Uint8Array, at: number, length: number, now: number): void {
+    const { counters } = this;
+    counters.packetsIn++;
+    if (buffer !== this.#buffer) {
+      this.#buffer = buffer;
+      this.#view = viewOf(buffer);
+    }
+    const packet = this.#packet;
+    if (!packet.read(this.#view, buffer, at, length, this.#own, counters)) return;
+    const protocol = this.#protocols[packet.protocol];
+    if (protocol !== undefined) protocol.input(packet, now);
+    else {
+      counters.unknownProtocol++;
+      const udp = packet.protocol === PROTOCOL.udp;
+      this.icmp.unreachable(packet, udp ? UNREACHABLE.port : UNREACHABLE.protocol, now);
+    }
+  }
+
+  /** Ends a batch: tells owners, sends what is due. */
+  flush(now: number): void {
+    try {
+      for (const protocol of this.#registered) protocol.flush?.(now);
+    } finally {
+      this.ip.flush();
+    }
+  }
+
+  /** Looks at the timers; when to call again, in ms; Infinity: not until something happens. */
+  tick(now: number): number {
+    let next = Infinity;
+    try {
+      for (const protocol of this.#registered) {
+        next = Math.min(next, protocol.tick?.(now) ?? Infinity);
+      }
+    } finally {
+      this.ip.flush();
+    }
+    return next;
+  }
+
+  /** Opens a connection, or says why not. */
+  connect(options: ConnectOptions): TcpConnection | ConnectFault {
+    return this.#tcp.connect(options);
+  }
+
+  /** Waits for connections; undefined when there is a listener for the same address and port. */
+  listen(options: ListenOptions): TcpListener | undefined {
+    return this.#tcp.listen(options);
+  }
+
+  /** How full it is. */
+  get use(): StackUse {
+    const { connections, pending, timeWaits, chunks } = this.#tcp;
+    return { connections, pending, timeWaits, bufferBytes: chunks.bytes };
+  }
+}

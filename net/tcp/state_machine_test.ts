@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { Script } from "./script_fixture.ts";
+
+/** How far along each state is; a connection never goes back. */
+const RANK: Record<string, number> = {
+  "SYN-SENT": 1,
+  "SYN-RECEIVED": 2,
+  "ESTABLISHED": 3,
+  "CLOSE-WAIT": 4,
+  "FIN-WAIT-1": 4,
+  "FIN-WAIT-2": 5,
+  "CLOSING": 5,
+  "LAST-ACK": 5,
+  "TIME-WAIT": 6,
+  "CLOSED": 7,
+};
+
+/** From these states those are out of reach, although they rank higher (RFC 9293 figure 5). */
+const NEVER: Record<string, readonly string[]> = {
+  "CLOSE-WAIT": ["FIN-WAIT-2", "CLOSING", "TIME-WAIT"],
+  "FIN-WAIT-1": ["LAST-ACK"],
+  "FIN-WAIT-2": ["CLOSING", "LAST-ACK"],
+  "CLOSING": ["LAST-ACK", "FIN-WAIT-2"],
+  "LAST-ACK": ["CLOSING", "FIN-WAIT-2", "TIME-WAIT"],
+};
+
+const action = fc.oneof(
+  fc.record({
+    kind: fc.constant("segment" as const),
+    flags: fc.constantFrom("S", "S.", ".", "P.", "F.", "FP.", "R", "R.", "F", ""),
+    seq: fc.option(fc.integer({ min: -5, max: 3000 })),
+    ack: fc.option(fc.integer({ min: -5, max: 3000 })),
+    length: fc.constantFrom(0, 0, 1, 500),
+    win: fc.constantFrom(0, 1, 100, 65535),
+  }),
+  fc.record({ kind: fc.constant("write" as const), size: fc.nat(2000) }),
+  fc.record({ kind: fc.constant("read" as const), size: fc.nat(2000) }),
+  fc.record({ kind: fc.constant("end" as const) }),
+  fc.record({ kind: fc.constant("abort" as const) }),
+  fc.record({ kind: fc.constant("wait" as const), ms: fc.constantFrom(1, 50, 300, 5000, 70_000) }),
+);
+
+Deno.test("L6: a connection moves only along RFC 9293's figure 5, and tells its owner in order", () => {
+  fc.assert(
+    fc.property(fc.boolean(), fc.array(action, { maxLength: 60 }), (active, actions) => {
+      const s = new Script();
+      if (active) s.connect();
+      else {
+        s.in({ flags: "S", seq: 0, mss: 1460, sackOk: true, scale: 4 });
+        s.sent();
+      }
+      const c = s.c;
+      let before: string = c.state;
+      for (const one of actions) {
+        if (one.kind === "segment") {
+          const { flags, seq, ack, length, win } = one;
+          s.in({
+            flags,
+            length,
+            win,
+            ...(seq === null ? {} : { seq }),
+            ...(ack === null ? {} : { ack }),
+          });
+        } else if (one.kind === "write") c.write(new Uint8Array(one.size));
+        else if (one.kind === "read") c.read(new Uint8Array(one.size));
+        else if (one.kind === "end") c.end();
+        else if (one.kind === "abort") c.abort();
+        else s.wait(one.ms);
+        s.end();
+        s.sent();
+        const after: string = c.state;
+        assert.ok((RANK[after] ?? 0) >= (RANK[before] ?? 9), `${before} became ${after}`);
+        assert.ok(!(NEVER[before] ?? []).includes(after), `${before} became ${after}`);
+        before = after;
+      }
+      const { told } = s.notes;
+      const closes = told.filter((word) => !["open", "readable", "writable", "end"].includes(word));
+      assert.ok(closes.length <= 1, told.join());
+      if (closes.length === 1) assert.equal(told.at(-1), closes[0]);
+      assert.ok(told.filter((word) => word === "end").length <= 1);
+      const opened = told.indexOf("open");
+      assert.equal(told.lastIndexOf("open"), opened);
+      if (opened > 0) assert.fail(`told ${told.join()} before it was open`);
+      c.abort();
+      s.c.abort();
+      s.end();
+      s.wait(100_000);
+      assert.equal(s.stack.use.bufferBytes, 0);
+    }),
+    { numRuns: Number(Deno.env.get("OMERTA_FUZZ_TCP_STATES") ?? 1000) },
+  );
+});
