@@ -30,7 +30,8 @@ interface Layer {
 export const LAYERS: Readonly<Record<string, Layer>> = {
   "mod.ts": { may: ["lib/", "vm", "net/"] },
   "cli": { may: ["lib/", "vm", "net/", "cloud-init"] },
-  "lib/prove": { may: ["lib/api", "lib/node", "net/", "lib/core", "cloud-init"] },
+  "lib/prove": { may: ["lib/pair", "lib/api", "lib/node", "net/", "lib/core", "cloud-init"] },
+  "lib/pair": { may: ["lib/api", "lib/node", "vm", "lib/core"] },
   "lib/api": { may: ["lib/node", "lib/core"] },
   "lib/node": { may: ["vm", "net/", "lib/core"] },
   "vm": { may: ["lib/core", "cloud-init"], types: ["net/filter"] },

@@ -11,6 +11,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import type { VmView } from "../../lib/api/schemas.ts";
 import { run } from "../../lib/core/process.ts";
+import type { Pair } from "../../lib/pair/pair.ts";
 import { sshOptions } from "../../lib/node/known_hosts.ts";
 import type { Accelerator } from "../../vm/accelerator.ts";
 import type { BootTestResult } from "../../vm/boot_trial.ts";
@@ -55,7 +56,7 @@ export interface E2eResult extends Omit<BootTestResult, "mode" | "vm"> {
   /** What was tried. */
   readonly mode: "e2e";
   /** Both daemons and the VM, when they were kept. */
-  readonly world: TestWorld | undefined;
+  readonly pair: Pair | undefined;
 }
 
 const VM_NAME = "boot-test-e2e";
@@ -96,8 +97,8 @@ class E2eTest {
 
   async #request(world: TestWorld): Promise<VmView> {
     const { image, memoryMiB } = this.#o;
-    return await world.borrower.client.request({
-      provider: `${LENDER_HOST}:${world.port}`,
+    return await world.pair.borrower.client.request({
+      provider: LENDER_HOST,
       ...{ name: VM_NAME, cpus: 1, memoryMiB, image: image.id },
       diskGiB: Math.ceil(image.virtualSizeMiB / 1024),
       ...{ wait: true, dryRun: false },
@@ -111,7 +112,7 @@ class E2eTest {
   }
 
   async #ssh(world: TestWorld, vm: VmView): Promise<string> {
-    const { sshKey, knownHosts } = world.borrower.paths;
+    const { sshKey, knownHosts } = world.pair.borrower.paths;
     const { code, stdout, stderr } = await world.run([
       ...["ssh", "-F", "none", ...sshOptions(vm, sshKey, knownHosts)],
       ...["-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR"],
@@ -125,9 +126,9 @@ class E2eTest {
   }
 
   async #release(world: TestWorld, vm: VmView): Promise<void> {
-    const { ended } = await world.borrower.client.release(vm.id);
-    const { borrowed } = await world.borrower.client.status();
-    const lent = (await world.lender.client.status()).lending?.vms ?? [];
+    const { ended } = await world.pair.borrower.client.release(vm.id);
+    const { borrowed } = await world.pair.borrower.client.status();
+    const lent = (await world.pair.lender.client.status()).lending?.vms ?? [];
     if (ended && borrowed.length === 0 && lent.length === 0) return;
     throw new OmertaError(
       "release-failed",
@@ -141,7 +142,7 @@ class E2eTest {
     const chunk = new Uint8Array(16_384);
     try {
       for (;;) {
-        file ??= await openConsole(world.lender.paths.vms);
+        file ??= await openConsole(world.pair.lender.paths.vms);
         for (let count; (count = await file?.read(chunk) ?? null) !== null;) {
           for (const line of this.#console.push(chunk.subarray(0, count))) this.#o.onLine(line);
         }
@@ -168,7 +169,7 @@ class E2eTest {
   }
 
   /** What came out; the failure names the stage. */
-  result(proof: string, caught: unknown, world: TestWorld | undefined): E2eResult {
+  result(proof: string, caught: unknown, pair: Pair | undefined): E2eResult {
     const atMs = Math.max(0, this.#o.timeoutMs - (this.#deadline - Date.now()));
     const stages = caught === undefined
       ? this.#stages
@@ -180,7 +181,7 @@ class E2eTest {
       proof,
       error: caught === undefined ? undefined : asError(caught),
       console: this.#console.lines(RESULT_LINES),
-      world,
+      pair,
     };
   }
 }
@@ -202,17 +203,16 @@ export async function e2eTest(options: E2eOptions): Promise<E2eResult> {
     await run("ssh", ["-V"]).catch((error: unknown) => {
       throw programMissing(error, "ssh");
     });
-    const { home, images } = context.paths;
-    world = await TestWorld.start(context.module, home, images, signal);
+    world = await TestWorld.start(context, signal);
     const proof = await test.run(world);
-    if (keep) return test.result(proof, undefined, world);
+    if (keep) return test.result(proof, undefined, world.pair);
     const left = await world.end();
     if (left.length === 0) return test.result(proof, undefined, undefined);
     const message = `Cannot leave nothing behind: there still was ${left.join(", ")}`;
     return test.result("", new OmertaError("left-behind", message), undefined);
   } catch (caught) {
     const why = signal.aborted ? test.tooLate() : caught;
-    await world?.end();
+    await world?.pair[Symbol.asyncDispose]();
     options.signal.throwIfAborted();
     return test.result("", why, undefined);
   } finally {

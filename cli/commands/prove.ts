@@ -6,8 +6,10 @@
 
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { ATTEMPTS } from "../../lib/prove/attempts.ts";
+import { sweepPairs } from "../../lib/pair/pair.ts";
 import { proveByFrames } from "../../lib/prove/frame_proof.ts";
 import { proveByGuest } from "../../lib/prove/guest_proof.ts";
+import { sweepLabs } from "../../lib/prove/netlab.ts";
 import {
   isHeld,
   type Proof,
@@ -25,7 +27,7 @@ import { ImageStore } from "../../vm/image/store.ts";
 import { findRequirements } from "../../vm/requirements.ts";
 import { type Context, interruptible, runningDaemon } from "../context.ts";
 import { endWith } from "../exit_code.ts";
-import { paint, print, printJson, printTable, StatusLine } from "../output.ts";
+import { paint, print, printJson, printTable, StatusLine, warn } from "../output.ts";
 
 /** What was found out, before it is signed. */
 type Found = Pick<Report, "kind" | "image" | "proofs">;
@@ -101,6 +103,7 @@ async function byGuest(
     ? await images.default()
     : await images.find(options.image);
   const modes = (options.mode ?? [DEFAULT_MODE]).map((mode) => VmMode.parse(mode));
+  for (const what of [...await sweepPairs(paths.home), ...await sweepLabs()]) warn(what);
   using line = new StatusLine();
   const proofs = await interruptible((signal) =>
     proveByGuest({
@@ -214,12 +217,10 @@ async function verify(file: string, json: boolean): Promise<void> {
 /** What kind of proof it is, a table for each VM, and what it amounts to. */
 function printFound({ kind, proofs }: Pick<Found, "kind" | "proofs">): void {
   for (const proof of proofs) {
-    print(
-      kind === "guest"
-        ? `Mode ${proof.mode}: a probe in a VM of its own (${proof.vm}, ${proof.accelerator}) tried it`
-        : `Mode ${proof.mode}: the live filter of VM ${proof.vm} was asked what it would do; ` +
-          "nothing was sent",
-    );
+    const tried = kind === "guest"
+      ? `a probe in a VM of its own (${proof.vm}, ${proof.accelerator}) tried it`
+      : `the live filter of VM ${proof.vm} was asked what it would do; nothing was sent`;
+    print(`Mode ${proof.mode}: ${proof.vm === null ? "no VM came up" : tried}`);
     print();
     printRows(proof);
     print();

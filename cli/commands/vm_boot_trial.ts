@@ -6,6 +6,8 @@
 
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
+import { sweepPairs } from "../../lib/pair/pair.ts";
+import { sweepLabs } from "../../lib/prove/netlab.ts";
 import {
   BOOT_TEST_MODES,
   bootTest,
@@ -17,7 +19,6 @@ import { ImageStore } from "../../vm/image/store.ts";
 import { VmManager } from "../../vm/manager.ts";
 import type { Stage } from "../../vm/stages.ts";
 import { type E2eResult, e2eTest } from "../boot_test/e2e.ts";
-import { sweepTests } from "../boot_test/world.ts";
 import { type Context, interruptible } from "../context.ts";
 import { paint, print, printJson, StatusLine, warn } from "../output.ts";
 import { parseMemoryMiB, parseSeconds } from "../values.ts";
@@ -53,7 +54,8 @@ export function vmBootTestCommand(context: Context): CommandUnknownOpts {
         onWarning: warn,
       });
       await manager.sweep();
-      for (const what of await sweepTests(context.paths.home)) warn(what);
+      const swept = [...await sweepPairs(context.paths.home), ...await sweepLabs()];
+      for (const what of swept) warn(what);
       using line = new StatusLine();
       const show = (text: string): void => {
         if (options.json) return;
@@ -91,9 +93,9 @@ async function keepRunning(result: BootTestResult | E2eResult, signal: AbortSign
     if (vm) await untilCtrlC(`process ${vm.pid}, console in ${vm.folder}`, vm.exited, signal);
     return;
   }
-  await using world = result.world;
-  if (!world) return;
-  const { lender, borrower } = world;
+  await using pair = result.pair;
+  if (!pair) return;
+  const { lender, borrower } = pair;
   const where = `OMERTA_HOME=${borrower.paths.home} and ${lender.paths.home}, in the network ` +
     `namespace of process ${lender.pid}`;
   await untilCtrlC(where, Promise.race([lender.ended, borrower.ended]), signal);

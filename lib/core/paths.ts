@@ -11,7 +11,7 @@
  * images/                base images, content-addressed
  * vms/<vm id>/           one lent VM: disk, seed, console, sockets
  * jobs/<job id>/         one job in the background: what it is, what it printed
- * e2e-<pid>-<start>/     homes of a boot test that runs
+ * pair-<pid>-<start>/    homes of a lender and a borrower while this host is tested
  * logs/                  omerta.log, events.jsonl
  * ```
  *

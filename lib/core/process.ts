@@ -123,6 +123,24 @@ export function spawn(
   }
 }
 
+/** Signals a process that may have ended meanwhile. */
+export function signalIfThere(process: number | Deno.ChildProcess, signal: Deno.Signal): void {
+  try {
+    if (typeof process === "number") Deno.kill(process, signal);
+    else process.kill(signal);
+  } catch (error) {
+    // Deno reports ESRCH as NotFound, and a child that was already waited for as TypeError.
+    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
+  }
+}
+
+/** Waits until a child has ended; one that has not after `graceMs` is killed. */
+export async function endChild(child: Deno.ChildProcess, graceMs: number): Promise<void> {
+  const timer = setTimeout(() => signalIfThere(child, "SIGKILL"), graceMs);
+  await child.status;
+  clearTimeout(timer);
+}
+
 /**
  * When a process was started, in clock ticks since boot, or undefined when there is no such process.
  * A process id together with this names one process for good: ids are used again, pairs are not.

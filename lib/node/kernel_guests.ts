@@ -39,9 +39,12 @@ export interface KernelGuestsOptions {
   readonly onRogue: (id: string, alarm: RogueAlarm) => void;
 }
 
+/** How the names of the VMs' TAPs begin. */
+export const TAP_PREFIX = "om-";
+
 /** Name of the TAP of a VM: 15 characters are the most that the kernel takes. */
 export function tapName(id: string): string {
-  return `om-${id.slice(0, 12)}`;
+  return `${TAP_PREFIX}${id.slice(0, 12)}`;
 }
 
 /** Guests whose packets the kernel filters and forwards. */

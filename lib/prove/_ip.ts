@@ -6,7 +6,8 @@
 
 import { setTimeout as pause } from "node:timers/promises";
 import { messageOf } from "../core/errors.ts";
-import { run, runChecked, startTimeOf } from "../core/process.ts";
+import { exists } from "../core/files.ts";
+import { run, runChecked, signalIfThere, startTimeOf } from "../core/process.ts";
 
 /** Where iproute2 keeps named namespaces. */
 const NETNS_FOLDER = "/run/netns";
@@ -36,6 +37,7 @@ export async function namespacesMissing(): Promise<string | undefined> {
 /** Names of the namespaces whose owner no longer runs. */
 export async function namesOfDeadOwners(): Promise<string[]> {
   const names: string[] = [];
+  if (!await exists(NETNS_FOLDER)) return names;
   for await (const { name } of Deno.readDir(NETNS_FOLDER)) {
     const owner = /^omlab-(\d+)-(\d+)-/.exec(name);
     if (owner?.[1] === undefined) continue;
@@ -71,14 +73,4 @@ async function signalAll(name: string, signal: Deno.Signal): Promise<boolean> {
   const pids = await processesIn(name);
   for (const pid of pids) signalIfThere(pid, signal);
   return pids.length === 0;
-}
-
-/** Signals a process that may have ended meanwhile. */
-function signalIfThere(pid: number, signal: Deno.Signal): void {
-  try {
-    Deno.kill(pid, signal);
-  } catch (error) {
-    // Deno reports ESRCH as NotFound, and a child that was already waited for as TypeError.
-    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
-  }
 }

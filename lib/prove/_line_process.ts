@@ -5,8 +5,8 @@
  */
 
 import { setTimeout as pause } from "node:timers/promises";
-import { endChild } from "./_end_child.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
+import { endChild } from "../core/process.ts";
 
 /** How long a process may take to end by itself, in ms. */
 const GRACE_MS = 2000;

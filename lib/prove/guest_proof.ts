@@ -6,16 +6,17 @@
  * @module
  */
 
-import type { VmView } from "../api/schemas.ts";
+import { messageOf } from "../core/errors.ts";
 import { DEFAULT_PORT } from "../core/link.ts";
 import type { Paths } from "../core/paths.ts";
 import { SSH_USER, sshOptions } from "../node/known_hosts.ts";
-import type { VmMode } from "../node/messages.ts";
+import { VmMode } from "../node/messages.ts";
+import { Pair } from "../pair/pair.ts";
 import { attemptsOf } from "./attempts.ts";
 import { runControls } from "./controls.ts";
-import { type Daemons, startDaemons } from "./daemons.ts";
 import { endsVm } from "./expectation.ts";
 import { GuestTrials, type OtherVm } from "./guest_trials.ts";
+import { notTried } from "./judge.ts";
 import { Probe } from "./probe.ts";
 import type { Proof } from "./report.ts";
 import { ADDRESS, World } from "./world.ts";
@@ -23,6 +24,8 @@ import { ADDRESS, World } from "./world.ts";
 /** Memory of a VM, in MiB; its disk, in GiB. */
 const MEMORY_MIB = 512;
 const DISK_GIB = 4;
+/** What the lender lends: processors and memory, in MiB, in any mode. */
+const LEND = { cpus: 64, memoryMiB: 65_536, modes: [...VmMode.options] };
 
 /** How a proof from within is made. */
 export interface GuestProofOptions {
@@ -46,14 +49,20 @@ export interface GuestProofOptions {
 interface Request {
   readonly options: GuestProofOptions;
   readonly world: World;
-  readonly daemons: Daemons;
+  readonly daemons: Pair;
+}
+
+/** A VM with the probe in it. */
+interface Lent extends OtherVm {
+  /** What runs its instructions. */
+  readonly accelerator: string;
 }
 
 /**
  * Proves, in a world of its own, of which nothing is left.
  *
- * @returns What was found out, one entry for each mode.
- * @throws {OmertaError} When something is missing on this host, or a VM does not come up.
+ * @returns What was found out, one entry for each mode; of several, one that fails says why.
+ * @throws {OmertaError} When something is missing on this host, or the only mode fails.
  */
 export async function proveByGuest(options: GuestProofOptions): Promise<Proof[]> {
   const { onStep, signal } = options;
@@ -66,7 +75,14 @@ export async function proveByGuest(options: GuestProofOptions): Promise<Proof[]>
   const controls = await runControls(world, scene, attempts);
   signal.throwIfAborted();
   onStep("starting a lender and a borrower");
-  await using daemons = await startDaemons({ ...options, world });
+  await using daemons = await Pair.start({
+    ...options,
+    lenderAddress: ADDRESS.lender,
+    // What is proven is not how much is lent: a small host runs two VMs here all the same.
+    lend: LEND,
+    onLender: (...words) => world.machine("lender").spawn(...words),
+    onBorrower: () => (...words) => world.machine("borrower").spawn(...words),
+  });
   const request = { options, world, daemons };
   const inAllModes = options.modes.every(endsVm);
   const wantsOther = !inAllModes && attempts.some(({ from }) => from.includes("other"));
@@ -81,20 +97,28 @@ export async function proveByGuest(options: GuestProofOptions): Promise<Proof[]>
     for (const mode of options.modes) {
       await using owned = new AsyncDisposableStack();
       const cpus = wantsOther && proofs.length === 0 ? 1 : 2;
-      const { vm, accelerator } = await lend(request, `prove-${mode}`, mode, cpus, owned, signal);
-      const probe = await startProbe(request, vm, owned);
-      const trials = await GuestTrials.create({
-        ...request,
-        attempts,
-        controls,
-        vm,
-        probe,
-        other: endsVm(mode) ? undefined : await coming,
-        onStep: (what) => onStep(`${mode}: ${what}`),
-        signal,
-      });
-      const rows = endsVm(mode) ? await trials.untilEnded() : await trials.all();
-      proofs.push({ mode, vm: vm.id, accelerator, rows });
+      let lent: Lent | undefined;
+      try {
+        lent = await lend(request, `prove-${mode}`, mode, cpus, owned, signal);
+        const { vm, accelerator } = lent;
+        const trials = await GuestTrials.create({
+          ...request,
+          ...lent,
+          attempts,
+          controls,
+          other: endsVm(mode) ? undefined : await coming,
+          onStep: (what) => onStep(`${mode}: ${what}`),
+          signal,
+        });
+        const rows = endsVm(mode) ? await trials.untilEnded() : await trials.all();
+        proofs.push({ mode, vm: vm.id, accelerator, rows });
+      } catch (error) {
+        signal.throwIfAborted();
+        if (options.modes.length === 1) throw error;
+        const row = notTried(lent === undefined ? "boot" : "probe", messageOf(error));
+        const { vm, accelerator = null } = lent ?? {};
+        proofs.push({ mode, vm: vm?.id ?? null, accelerator, rows: [row] });
+      }
     }
   } finally {
     asked.abort(signal.reason);
@@ -103,15 +127,15 @@ export async function proveByGuest(options: GuestProofOptions): Promise<Proof[]>
   return proofs;
 }
 
-/** Borrows a VM, which is given back with `owned`. */
+/** Borrows a VM and starts the probe in it; `owned` ends both. */
 async function lend(
-  { options: { image, onStep }, daemons: { borrower } }: Request,
+  { options: { image, onStep }, world, daemons: { borrower } }: Request,
   name: string,
   mode: VmMode,
   cpus: number,
   owned: AsyncDisposableStack,
   signal: AbortSignal,
-): Promise<{ readonly vm: VmView; readonly accelerator: string }> {
+): Promise<Lent> {
   onStep(`${mode}: VM ${name} comes up`);
   let accelerator = "";
   const vm = await borrower.client.request({
@@ -131,31 +155,9 @@ async function lend(
   owned.defer(async () => {
     await borrower.client.release(vm.id).catch(() => {}); // it may have been ended
   });
-  return { vm, accelerator };
-}
-
-/** Another VM of the same lender, which is listened to. */
-async function lendOther(
-  request: Request,
-  owned: AsyncDisposableStack,
-  signal: AbortSignal,
-): Promise<OtherVm> {
-  const { vm } = await lend(request, "prove-other", "filtered", 1, owned, signal);
-  const probe = await startProbe(request, vm, owned);
-  await probe.beginHearing();
-  return { vm, probe };
-}
-
-/** Starts the probe in a VM, over its tunnel. */
-async function startProbe(
-  { world, daemons }: Request,
-  vm: VmView,
-  owned: AsyncDisposableStack,
-): Promise<Probe> {
-  const { sshKey, knownHosts } = daemons.borrower.paths;
   const words = [
     ...["-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=60"],
-    ...sshOptions(vm, sshKey, knownHosts),
+    ...sshOptions(vm, borrower.paths.sshKey, borrower.paths.knownHosts),
     `${SSH_USER}@${vm.address}`,
   ];
   const probe = await Probe.start(
@@ -167,5 +169,16 @@ async function startProbe(
         stderr: "piped",
       }),
   );
-  return owned.use(probe);
+  return { vm, probe: owned.use(probe), accelerator };
+}
+
+/** Another VM of the same lender, which is listened to. */
+async function lendOther(
+  request: Request,
+  owned: AsyncDisposableStack,
+  signal: AbortSignal,
+): Promise<OtherVm> {
+  const other = await lend(request, "prove-other", "filtered", 1, owned, signal);
+  await other.probe.beginHearing();
+  return other;
 }

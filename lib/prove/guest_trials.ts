@@ -11,12 +11,12 @@ import type { StatusView, VmView } from "../api/schemas.ts";
 import { readTextIfThere } from "../core/files.ts";
 import type { VmId } from "../core/ids.ts";
 import { guestMac } from "../node/vm_for_lease.ts";
+import type { Pair } from "../pair/pair.ts";
 import { insideNamespace } from "../../net/os/namespace_linux.ts";
 import { parseMac } from "../../net/wire/ethernet.ts";
 import { type Attempt, callsTo } from "./attempt.ts";
 import { SCAN_PORTS } from "./attempts.ts";
 import type { Controls } from "./controls.ts";
-import type { Daemons } from "./daemons.ts";
 import { isUnsealed } from "./expectation.ts";
 import { payload, udpFrame } from "./frames.ts";
 import { countOf, type Findings, grown, judge, noFilter, seenInWords } from "./judge.ts";
@@ -53,7 +53,7 @@ export interface TrialOptions {
   /** Where they are made. */
   readonly world: World;
   /** The lender and the borrower. */
-  readonly daemons: Daemons;
+  readonly daemons: Pair;
   /** What is tried. */
   readonly attempts: readonly Attempt[];
   /** What the controls found. */

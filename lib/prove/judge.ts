@@ -100,3 +100,19 @@ export function noFilter(mode: string): Row {
     refused: {},
   };
 }
+
+/** The only row for a mode that was not tried out, for this reason. */
+export function notTried(id: "boot" | "probe", why: string): Row {
+  return {
+    id,
+    tries: id === "boot"
+      ? "a VM comes up and takes the probe in"
+      : "the probe in it makes every attempt",
+    leak: "nothing is known",
+    expected: "passes",
+    outcome: "unproven",
+    why,
+    sent: 0,
+    refused: {},
+  };
+}

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { countOf, type Findings, grown, judge, noFilter, seenInWords } from "./judge.ts";
+import { countOf, type Findings, grown, judge, noFilter, notTried, seenInWords } from "./judge.ts";
 import { CALL_FRAME } from "./mark.ts";
 
 const GOOD: Findings = {
@@ -60,4 +60,9 @@ Deno.test("noFilter() is never held", () => {
   const { outcome, why } = noFilter("open");
   assert.equal(outcome, "leaked");
   assert.match(why, /in mode open one does not: the VM is not sealed/);
+});
+
+Deno.test("notTried() is never held, and says why", () => {
+  const { outcome, why } = notTried("boot", "no room");
+  assert.deepEqual([outcome, why], ["unproven", "no room"]);
 });

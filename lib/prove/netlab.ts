@@ -57,7 +57,7 @@ export class NetLab implements AsyncDisposable {
         next: "Run it as root on Linux, with iproute2",
       });
     }
-    for (const name of await namesOfDeadOwners()) await removeNamespace(name);
+    await sweepLabs();
     return new NetLab(`omlab-${Deno.pid}-${await startTimeOf(Deno.pid)}`);
   }
 
@@ -122,4 +122,20 @@ export class NetLab implements AsyncDisposable {
     }
     if (failures.length > 0) throw new Error(`Cannot take the lab down: ${failures.join("; ")}`);
   }
+}
+
+/**
+ * Ends and removes what labs of processes that are gone have left, where there can be any.
+ *
+ * @returns In words.
+ */
+export async function sweepLabs(): Promise<string[]> {
+  const failures: string[] = [];
+  const names = await namesOfDeadOwners();
+  for (const name of names) {
+    await removeNamespace(name).catch((error: unknown) => failures.push(messageOf(error)));
+  }
+  const count = names.length - failures.length;
+  if (count === 0) return failures;
+  return [`Removed network namespaces that tests of this host have left (${count})`, ...failures];
 }

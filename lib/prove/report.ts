@@ -47,8 +47,8 @@ export type Row = z.infer<typeof RowSchema>;
 const ProofSchema = z.strictObject({
   /** How the VM's network was looked at. */
   mode: z.string(),
-  /** Id of the VM. */
-  vm: z.string(),
+  /** Id of the VM; null when it did not come up. */
+  vm: z.string().nullable(),
   /** What ran its instructions; null when it is not known. */
   accelerator: z.string().nullable(),
   /** What was tried. */

@@ -16,7 +16,9 @@
  * @module
  */
 
-import { PacketTap } from "../../net/os/packet_tap_linux.ts";
+import { type FramePlace, PacketTap } from "../../net/os/packet_tap_linux.ts";
+import { allLinks } from "../../net/os/route_linux.ts";
+import { TAP_PREFIX } from "../node/kernel_guests.ts";
 import { insideNamespace } from "../../net/os/namespace_linux.ts";
 import { guestLink } from "../../net/filter/guest_link.ts";
 import { parseMac } from "../../net/wire/ethernet.ts";
@@ -80,6 +82,8 @@ export class World implements AsyncDisposable {
   readonly #owned = new AsyncDisposableStack();
   readonly #machines: Readonly<Record<Machine, Namespace>>;
   readonly #taps = new Map<Machine, PacketTap>();
+  /** The lender's interfaces by number: whether it is a guest's. */
+  readonly #cables = new Map<number, boolean>();
   readonly #watches: Watch[] = [];
   readonly #host6: readonly string[];
   readonly #cards: readonly number[];
@@ -208,10 +212,27 @@ export class World implements AsyncDisposable {
     };
   }
 
+  /**
+   * Whether a frame is what a guest in mode `ebpf` has sent, at the lender's end of its own cable: it is
+   * seen there before the filter, which stands behind it, has judged it.
+   */
+  #isOfCable({ ifindex, isOutgoing }: FramePlace): boolean {
+    if (isOutgoing) return false;
+    const known = this.#cables.get(ifindex);
+    if (known !== undefined) return known;
+    const links = insideNamespace(this.pathOf("lender"), allLinks);
+    const name = links.find((link) => link.ifindex === ifindex)?.name;
+    if (name === undefined) return false;
+    const isCable = name.startsWith(TAP_PREFIX);
+    this.#cables.set(ifindex, isCable);
+    return isCable;
+  }
+
   /** Looks now, rather than at the next turn. */
   look(): void {
     for (const [machine, tap] of this.#taps) {
-      tap.drain((frame) => {
+      tap.drain((frame, place) => {
+        if (machine === "lender" && this.#isOfCable(place)) return;
         for (const listener of this.#listeners) listener(machine, frame);
         for (const { nonce, seen } of this.#watches) {
           for (const mark of marksIn(nonce, frame)) {

@@ -26,8 +26,20 @@ const IFREQ_VALUE = 16;
 const RECEIVE_BUFFER = 4 << 20;
 /** Longest frame that is read whole: one that is joined from segments. */
 const FRAME_MAX = 65536 + 64;
-/** `sizeof(struct sockaddr_ll)`. */
+/** `sizeof(struct sockaddr_ll)`, and offsets in it. */
 const SOCKADDR_LL = 20;
+const SLL_IFINDEX = 4;
+const SLL_PKTTYPE = 10;
+/** PACKET_OUTGOING: this computer sends it. */
+const OUTGOING = 4;
+
+/** Where a frame was seen. */
+export interface FramePlace {
+  /** Number of the interface. */
+  readonly ifindex: number;
+  /** Whether this computer sends it there, rather than having received it. */
+  readonly isOutgoing: boolean;
+}
 
 /** A socket that sees everything in its namespace. */
 export class PacketTap implements Disposable {
@@ -35,6 +47,8 @@ export class PacketTap implements Disposable {
   readonly #fd: Fd;
   readonly #path: string;
   readonly #buffer = fixedBytes(FRAME_MAX);
+  readonly #name = fixedBytes(SOCKADDR_LL);
+  readonly #nameLength = fixedBytes(4);
   #lost = 0;
 
   /**
@@ -64,12 +78,21 @@ export class PacketTap implements Disposable {
     return this.#lost;
   }
 
-  /** Shows every frame that waits; the bytes are gone after `look` has returned. */
-  drain(look: (frame: Uint8Array) => void): void {
+  /** Shows every frame that waits, and where; the bytes are gone after `look` has returned. */
+  drain(look: (frame: Uint8Array, place: FramePlace) => void): void {
+    const name = new DataView(this.#name.buffer);
+    const nameLength = new DataView(this.#nameLength.buffer);
     while (true) {
-      const length = this.#c.call.read(this.#fd.number, this.#buffer, BigInt(FRAME_MAX));
+      nameLength.setUint32(0, SOCKADDR_LL, true);
+      const length = this.#c.call.recvfrom(
+        ...[this.#fd.number, this.#buffer, BigInt(FRAME_MAX), 0] as const,
+        ...[this.#name, this.#nameLength] as const,
+      );
       if (length < 0) return;
-      look(this.#buffer.subarray(0, length));
+      look(this.#buffer.subarray(0, length), {
+        ifindex: name.getInt32(SLL_IFINDEX, true),
+        isOutgoing: name.getUint8(SLL_PKTTYPE) === OUTGOING,
+      });
     }
   }
 

@@ -29,7 +29,7 @@ async function assertNothingLeft(home: Home): Promise<void> {
   assert.deepEqual(await home.processes(), []);
   assert.deepEqual(await home.vmFolders(), []);
   const entries = await Array.fromAsync(Deno.readDir(home.path));
-  assert.deepEqual(entries.filter(({ name }) => name.startsWith("e2e-")), []);
+  assert.deepEqual(entries.filter(({ name }) => name.startsWith("pair-")), []);
 }
 
 /** Starts a boot test, kills it when QEMU has started the guest, and leaves the rest to others. */
@@ -104,7 +104,7 @@ testIf(missing, "V7: vm boot-test: reverse-ssh, tap-ping and e2e, and nothing le
     assert.equal(await interfaces(), before);
     const failing = await home.run(["vm", "boot-test", "--timeout", "1"]);
     assert.equal(failing.code, 1);
-    assert.match(failing.stderr, /Warning: Removed what was left of a boot test \(e2e-/);
+    assert.match(failing.stderr, /Warning: Removed what was left of a test of this host \(pair-/);
     assert.match(failing.stderr, /stage [a-z-]+ not reached after \d+\.\d s/);
     await assertNothingLeft(home);
   });

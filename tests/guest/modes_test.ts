@@ -139,19 +139,15 @@ testIf(
             stdout: "null",
             stderr: "null",
           });
-          try {
-            await until(async () => (await lender.vmFolders()).length === 0, {
-              timeoutMs: 30_000,
-              what: "the VM to be ended",
-            });
-            await until(async () => /No VM is borrowed/.test(await borrower.ok("vm", "list")), {
-              timeoutMs: 30_000,
-              what: "the borrower to be told",
-            });
-          } finally {
-            shell.kill("SIGTERM");
-            await shell.status;
-          }
+          await until(async () => (await lender.vmFolders()).length === 0, {
+            timeoutMs: 30_000,
+            what: "the VM to be ended",
+          });
+          await until(async () => /No VM is borrowed/.test(await borrower.ok("vm", "list")), {
+            timeoutMs: 30_000,
+            what: "the borrower to be told",
+          });
+          assert.equal((await shell.status).code, 5, "an open shell ends with its VM");
           assert.deepEqual((await lender.processes()).filter((line) => line.includes("qemu")), []);
           const words = new RegExp(
             `it sent ICMP 192\\.168\\.100\\.2 > 192\\.168\\.1\\.1 echo request .*\\(destination\\), ` +
