@@ -19,7 +19,6 @@ import {
   TCP_HEADER_LEN,
   TCP_SEQUENCE,
   TCP_SOURCE_PORT,
-  TCP_URGENT,
   TCP_WINDOW,
 } from "../wire/tcp.ts";
 import {
@@ -61,7 +60,8 @@ export function sendSyn(t: Tcb, now: number): void {
   t.advertised = seqAdd(t.receive.next, window);
   const tcp = at + IPV4_HEADER_LEN;
   const acknowledged = passive ? t.receive.next : 0;
-  writeHeader(t, tcp, t.iss, acknowledged, SYN | (passive ? ACK : 0), options, window);
+  const flags = SYN | (passive ? ACK : 0);
+  writeHeader(ip.view, tcp, t.localPort, t.remotePort, t.iss, acknowledged, flags, options, window);
   let o = tcp + TCP_HEADER_LEN;
   // RFC 6691: what fits into the MTU without any options.
   o += writeMss(ip.view, o, t.pathMtu - HEADERS);
@@ -143,7 +143,9 @@ export function sendSegment(
   }
   const tcp = at + IPV4_HEADER_LEN;
   const window = announceWindow(t);
-  writeHeader(t, tcp, sequence, t.receive.next, flags, options, window);
+  const { localPort, remotePort } = t;
+  const known = t.receive.next;
+  writeHeader(ip.view, tcp, localPort, remotePort, sequence, known, flags, options, window);
   let o = tcp + TCP_HEADER_LEN;
   if (t.timestamps) o += writeTimestamps(ip.view, o, stampAt(t, now), t.recentValue);
   if (blocks > 0) o += writeSack(ip.view, o, sackEdges, blocks);
@@ -177,22 +179,24 @@ function sackBlocks(t: Tcb, room: number, options: number): number {
 }
 
 function writeHeader(
-  t: Tcb,
+  view: DataView,
   tcp: number,
+  sourcePort: number,
+  destinationPort: number,
   sequence: number,
   acknowledged: number,
   flags: number,
   options: number,
   window: number,
 ): void {
-  const view = t.host.ip.view;
-  view.setUint16(tcp + TCP_SOURCE_PORT, t.localPort);
-  view.setUint16(tcp + TCP_DESTINATION_PORT, t.remotePort);
+  view.setUint16(tcp + TCP_SOURCE_PORT, sourcePort);
+  view.setUint16(tcp + TCP_DESTINATION_PORT, destinationPort);
   view.setInt32(tcp + TCP_SEQUENCE, sequence);
   view.setInt32(tcp + TCP_ACKNOWLEDGMENT, acknowledged);
   view.setUint8(tcp + TCP_DATA_OFFSET, (TCP_HEADER_LEN + options) << 2);
   view.setUint8(tcp + TCP_FLAGS, flags);
   view.setUint16(tcp + TCP_WINDOW, window);
+  // Checksum and urgent pointer.
   view.setInt32(tcp + TCP_CHECKSUM, 0);
 }
 
@@ -237,16 +241,9 @@ export function sendReset(
   const at = ip.reserve(HEADERS);
   if (at < 0) return false;
   const tcp = at + IPV4_HEADER_LEN;
-  const view = ip.view;
-  view.setUint16(tcp + TCP_SOURCE_PORT, sourcePort);
-  view.setUint16(tcp + TCP_DESTINATION_PORT, destinationPort);
-  view.setInt32(tcp + TCP_SEQUENCE, sequence);
-  view.setInt32(tcp + TCP_ACKNOWLEDGMENT, withAck ? acknowledged : 0);
-  view.setUint8(tcp + TCP_DATA_OFFSET, TCP_HEADER_LEN << 2);
-  view.setUint8(tcp + TCP_FLAGS, RST | (withAck ? ACK : 0));
-  view.setUint16(tcp + TCP_WINDOW, 0);
-  view.setUint16(tcp + TCP_CHECKSUM, 0);
-  view.setUint16(tcp + TCP_URGENT, 0);
+  const known = withAck ? acknowledged : 0;
+  const flags = RST | (withAck ? ACK : 0);
+  writeHeader(ip.view, tcp, sourcePort, destinationPort, sequence, known, flags, 0, 0);
   commitSegment(ip, at, HEADERS, source, destination);
   return true;
 }
@@ -268,16 +265,9 @@ export function sendBareAck(
   const at = ip.reserve(HEADERS + options);
   if (at < 0) return;
   const tcp = at + IPV4_HEADER_LEN;
-  const view = ip.view;
-  view.setUint16(tcp + TCP_SOURCE_PORT, sourcePort);
-  view.setUint16(tcp + TCP_DESTINATION_PORT, destinationPort);
-  view.setInt32(tcp + TCP_SEQUENCE, sequence);
-  view.setInt32(tcp + TCP_ACKNOWLEDGMENT, acknowledged);
-  view.setUint8(tcp + TCP_DATA_OFFSET, (TCP_HEADER_LEN + options) << 2);
-  view.setUint8(tcp + TCP_FLAGS, ACK);
-  view.setUint16(tcp + TCP_WINDOW, window);
-  view.setUint16(tcp + TCP_CHECKSUM, 0);
-  view.setUint16(tcp + TCP_URGENT, 0);
+  const { view } = ip;
+  const ack = acknowledged;
+  writeHeader(view, tcp, sourcePort, destinationPort, sequence, ack, ACK, options, window);
   if (stamp !== undefined) writeTimestamps(view, tcp + TCP_HEADER_LEN, stamp, echo);
   commitSegment(ip, at, HEADERS + options, source, destination);
 }

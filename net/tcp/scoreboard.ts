@@ -7,6 +7,8 @@
  * without what was SACKed and without what counts as lost; a lost segment that is sent again counts
  * as lost no longer.
  *
+ * It is one file because every change of an entry changes the same few sums.
+ *
  * At {@link MAX_IN_FLIGHT} entries `push` refuses and the sender waits for acknowledgments.
  *
  * @module
