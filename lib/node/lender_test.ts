@@ -581,19 +581,22 @@ const SET_UP_VM: Vm = {
   stop: () => Promise.resolve(),
 };
 
+/** Makes nothing but that VM. */
+const SET_UP_MANAGER: LenderOptions["manager"] = {
+  create: (_, { onStage } = {}) => {
+    onStage?.("cloud-init", 0);
+    return Promise.resolve(SET_UP_VM);
+  },
+  get: () => SET_UP_VM,
+};
+
 Deno.test("N13: a VM whose tunnel is lost is ended, and its borrower told, at the latest when he is back", async () => {
   let guests: Partial<PlaneGuestStats>[] = [];
   let asked = 0;
   await using world = new World({
     dryRun: false,
     findImage: () => Promise.resolve(IMAGE),
-    manager: {
-      create: (_, { onStage } = {}) => {
-        onStage?.("cloud-init", 0);
-        return Promise.resolve(SET_UP_VM);
-      },
-      get: () => SET_UP_VM,
-    },
+    manager: SET_UP_MANAGER,
     networkOf: () => IDLE_NETWORK,
     guestStats: () => {
       asked++;
@@ -643,13 +646,7 @@ Deno.test("N13: a VM goes on when the data plane cannot be asked", async () => {
   await using world = new World({
     dryRun: false,
     findImage: () => Promise.resolve(IMAGE),
-    manager: {
-      create: (_, { onStage } = {}) => {
-        onStage?.("cloud-init", 0);
-        return Promise.resolve(SET_UP_VM);
-      },
-      get: () => SET_UP_VM,
-    },
+    manager: SET_UP_MANAGER,
     networkOf: () => IDLE_NETWORK,
     guestStats: () => Promise.reject(new Error("Closed")),
   });

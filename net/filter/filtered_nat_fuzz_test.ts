@@ -7,13 +7,13 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { endpoint } from "../../tests/doubles/endpoints.ts";
 import { captured } from "../../tests/doubles/captured_frames.ts";
 import { changedFrame } from "../../tests/doubles/changed_frames.ts";
 import { looksLikeWireguard, referenceVerdict } from "../../tests/doubles/filter_rules.ts";
 import { guestFrame } from "../../tests/doubles/guest_frames.ts";
 import { MemoryDatagramSink, MemoryPacketSink } from "../../tests/doubles/memory_sink.ts";
 import { Random } from "../../tests/doubles/random.ts";
-import { Endpoint } from "../os/endpoint.ts";
 import { FilteredNat } from "./filtered_nat.ts";
 import { guestLink } from "./guest_link.ts";
 import { REASONS, VERDICT } from "./verdict.ts";
@@ -21,12 +21,6 @@ import { REASONS, VERDICT } from "./verdict.ts";
 /** Frames of one run; `deno task fuzz` sets ten million. */
 const FRAMES = Number(Deno.env.get("OMERTA_FUZZ_FRAMES") ?? 100_000);
 const BORROWER = endpoint("203.0.113.7", 51999);
-
-function endpoint(address: string, port: number): Endpoint {
-  const made = Endpoint.of(address, port);
-  assert.ok(made);
-  return made;
-}
 
 Deno.test(`N6: FilteredNat agrees with the reference rules on ${FRAMES} changed frames`, () => {
   const seed = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;

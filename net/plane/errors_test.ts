@@ -6,12 +6,13 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { loopback } from "../../tests/doubles/endpoints.ts";
 import { guestArp, guestFrame, wireguardMessage } from "../../tests/doubles/guest_frames.ts";
 import { Random } from "../../tests/doubles/random.ts";
 import { commandMissing, testIf } from "../../tests/support/requires.ts";
 import { until } from "../../tests/support/until.ts";
 import { openCable } from "../os/cable.ts";
-import { Endpoint } from "../os/endpoint.ts";
+import type { Endpoint } from "../os/endpoint.ts";
 import { libc } from "../os/libc.ts";
 import type { PacketSocket, UdpSocket } from "../os/packet_socket.ts";
 import { openUdp } from "../os/udp.ts";
@@ -25,12 +26,6 @@ const MODULE = new URL("./_plane_worker.ts", import.meta.url);
 const missing = libc() === undefined ? "needs FFI on Linux" : undefined;
 /** How much a process may grow while a million frames are refused, in bytes. */
 const GROWTH = 64 << 20;
-
-function loopback(port: number): Endpoint {
-  const endpoint = Endpoint.of("127.0.0.1", port);
-  assert.ok(endpoint);
-  return endpoint;
-}
 
 /** Frames onto a cable, in one burst. */
 function put(cable: PacketSocket, ...frames: readonly Uint8Array[]): void {

@@ -7,11 +7,12 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { loopback } from "../../tests/doubles/endpoints.ts";
 import { guestFrame, wireguardMessage } from "../../tests/doubles/guest_frames.ts";
 import { testIf } from "../../tests/support/requires.ts";
 import { until } from "../../tests/support/until.ts";
 import { openCable } from "../os/cable.ts";
-import { Endpoint } from "../os/endpoint.ts";
+import type { Endpoint } from "../os/endpoint.ts";
 import { libc } from "../os/libc.ts";
 import type { PacketSocket, UdpSocket } from "../os/packet_socket.ts";
 import { openUdp } from "../os/udp.ts";
@@ -26,12 +27,6 @@ const FLOOD = 256;
 /** Rounds of such floods. */
 const ROUNDS = 1500;
 const GUESTS = 4;
-
-function loopback(port: number): Endpoint {
-  const endpoint = Endpoint.of("127.0.0.1", port);
-  assert.ok(endpoint);
-  return endpoint;
-}
 
 /** Transport data for the session of guest `i`. */
 function dataFor(i: number): Uint8Array {

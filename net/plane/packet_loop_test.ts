@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { loopback } from "../../tests/doubles/endpoints.ts";
 import { guestFrame, wireguardMessage } from "../../tests/doubles/guest_frames.ts";
 import { until } from "../../tests/support/until.ts";
 import { openCablePortable } from "../os/cable_portable.ts";
@@ -64,12 +65,6 @@ class Running implements AsyncDisposable {
     this.loop[Symbol.dispose]();
     this.#reactor[Symbol.dispose]();
   }
-}
-
-function loopback(port: number): Endpoint {
-  const endpoint = Endpoint.of("127.0.0.1", port);
-  assert.ok(endpoint);
-  return endpoint;
 }
 
 Deno.test("PacketLoop completes a handshake and carries control on portable sockets", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
+import { loopback } from "../../tests/doubles/endpoints.ts";
 import { guestArp, guestFrame } from "../../tests/doubles/guest_frames.ts";
 import { until } from "../../tests/support/until.ts";
-import { Endpoint } from "../os/endpoint.ts";
 import { libc } from "../os/libc.ts";
 import type { PacketSocket, UdpSocket } from "../os/packet_socket.ts";
 import { openUdp } from "../os/udp.ts";
@@ -15,12 +15,6 @@ libc();
 
 const MODULE = new URL("./_plane_worker.ts", import.meta.url);
 const LOOPBACK = 0x7f000001;
-
-function loopback(port: number): Endpoint {
-  const endpoint = Endpoint.of("127.0.0.1", port);
-  assert.ok(endpoint);
-  return endpoint;
-}
 
 function put(cable: PacketSocket, frame: Uint8Array): void {
   const at = cable.out.reserve(frame.length);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
+import { loopback } from "../../tests/doubles/endpoints.ts";
 import { guestFrame, wireguardMessage } from "../../tests/doubles/guest_frames.ts";
 import { until } from "../../tests/support/until.ts";
 import { RING_FRAMES } from "../filter/refusals.ts";
-import { Endpoint } from "../os/endpoint.ts";
 import type { PacketSocket } from "../os/packet_socket.ts";
 import { openUdp } from "../os/udp.ts";
 import { generatePrivateKey, publicKeyOf } from "../wireguard/keys.ts";
@@ -11,12 +11,6 @@ import { Recorder } from "./_handlers.ts";
 import { Plane, type PlaneGuest, type PlaneGuestStats } from "./plane.ts";
 
 const MODULE = new URL("./_plane_worker.ts", import.meta.url);
-
-function loopback(port: number): Endpoint {
-  const endpoint = Endpoint.of("127.0.0.1", port);
-  assert.ok(endpoint);
-  return endpoint;
-}
 
 function put(cable: PacketSocket, frame: Uint8Array): void {
   cable.out.buffer.set(frame, cable.out.reserve(frame.length));

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
+import { loopback } from "../../tests/doubles/endpoints.ts";
 import { guestArp, guestFrame, wireguardMessage } from "../../tests/doubles/guest_frames.ts";
 import { testIf } from "../../tests/support/requires.ts";
 import { until } from "../../tests/support/until.ts";
-import { Endpoint } from "../os/endpoint.ts";
 import type { PacketSocket } from "../os/packet_socket.ts";
 import { openUdp } from "../os/udp.ts";
 import { generatePrivateKey, publicKeyOf } from "../wireguard/keys.ts";
@@ -21,12 +21,6 @@ function start(
     { module: MODULE, port: 0, privateKey: generatePrivateKey(), ...options },
     handlers,
   );
-}
-
-function loopback(port: number): Endpoint {
-  const endpoint = Endpoint.of("127.0.0.1", port);
-  assert.ok(endpoint);
-  return endpoint;
 }
 
 /** A control datagram without network id. */

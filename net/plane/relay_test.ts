@@ -1,39 +1,16 @@
 import assert from "node:assert/strict";
+import { endpoint } from "../../tests/doubles/endpoints.ts";
+import { indexedMessage, initiationFor } from "../../tests/doubles/wireguard_messages.ts";
 import { MemoryDatagramSink } from "../../tests/doubles/memory_sink.ts";
-import { Endpoint } from "../os/endpoint.ts";
-import { hash, mac } from "../wireguard/noise.ts";
+import type { Endpoint } from "../os/endpoint.ts";
 import { Relay, type SwitchOwner } from "./relay.ts";
 import { WireguardSwitch } from "./wireguard_switch.ts";
 
 const KEY = new Uint8Array(32).fill(1);
 
-function endpoint(address: string, port: number): Endpoint {
-  const made = Endpoint.of(address, port);
-  assert.ok(made);
-  return made;
-}
-
 const CLIENT = endpoint("127.0.0.1", 21_821);
 const UPLINK = endpoint("192.0.2.1", 51_820);
 const STRANGER = endpoint("192.0.2.1", 51_821);
-
-/** A message with its indices; the rest counts up. */
-function message(type: number, sender: number, receiver = 0): Uint8Array {
-  const bytes = new Uint8Array([0, 148, 92, 64, 96][type] ?? 32).map((_, i) => i);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, type, true);
-  view.setUint32(4, type <= 2 ? sender : receiver, true);
-  if (type === 2) view.setUint32(8, receiver, true);
-  return bytes;
-}
-
-/** An initiation with the mac1 of paper 5.4.4 for `publicKey`. */
-function initiationFor(publicKey: Uint8Array): Uint8Array {
-  const bytes = message(1, 0x1234);
-  const key = hash(new TextEncoder().encode("mac1----"), publicKey);
-  bytes.set(mac(key, bytes.subarray(0, 116)), 116);
-  return bytes;
-}
 
 function made(capacity = 16): {
   relay: Relay;
@@ -52,9 +29,9 @@ function made(capacity = 16): {
 
 Deno.test("W5: Relay hands the client's messages to its uplink, and the answers back", () => {
   const { relay, out, route } = made();
-  const initiation = message(1, 77);
+  const initiation = indexedMessage(1, 77);
   relay.fromClient(initiation, 0, initiation.length);
-  const response = message(2, 88, 77);
+  const response = indexedMessage(2, 88, 77);
   assert.equal(route(response, UPLINK), relay);
   relay.fromUplink(response, 0, response.length);
   assert.deepEqual(out.take(), [
@@ -70,7 +47,7 @@ Deno.test("W5: Relay gets what its peer begins, and nothing that is another's", 
   assert.equal(route(initiationFor(KEY), UPLINK), relay);
   assert.equal(route(initiationFor(new Uint8Array(32).fill(2)), UPLINK), undefined);
   assert.equal(route(initiationFor(KEY), STRANGER), undefined);
-  assert.equal(route(message(4, 0, 77), UPLINK), undefined);
+  assert.equal(route(indexedMessage(4, 0, 77), UPLINK), undefined);
 });
 
 Deno.test("W5: Relay knows its client by address and port", () => {
@@ -82,15 +59,15 @@ Deno.test("W5: Relay knows its client by address and port", () => {
 
 Deno.test("W5: Relay counts only what there was room for", () => {
   const { relay, out } = made(1);
-  for (let i = 0; i < 3; i++) relay.fromClient(message(4, 0, 5), 0, 96);
+  for (let i = 0; i < 3; i++) relay.fromClient(indexedMessage(4, 0, 5), 0, 96);
   assert.equal(out.take().length, 1);
   assert.equal(relay.stats().bytesToUplink, 96);
 });
 
 Deno.test("W6: Relay that was taken away is in the switch no more", () => {
   const { relay, route } = made();
-  relay.fromClient(message(1, 77), 0, 148);
+  relay.fromClient(indexedMessage(1, 77), 0, 148);
   relay[Symbol.dispose]();
-  assert.equal(route(message(2, 88, 77), UPLINK), undefined);
+  assert.equal(route(indexedMessage(2, 88, 77), UPLINK), undefined);
   assert.equal(route(initiationFor(KEY), UPLINK), undefined);
 });

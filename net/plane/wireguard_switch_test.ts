@@ -1,40 +1,15 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Endpoint } from "../os/endpoint.ts";
-import { hash, mac } from "../wireguard/noise.ts";
+import { endpoint } from "../../tests/doubles/endpoints.ts";
+import { indexedMessage, initiationFor } from "../../tests/doubles/wireguard_messages.ts";
+import type { Endpoint } from "../os/endpoint.ts";
 import { RECENT, SwitchPort, WireguardSwitch } from "./wireguard_switch.ts";
 
 const KEY_A = new Uint8Array(32).fill(1);
 const KEY_B = new Uint8Array(32).fill(2);
 
-function endpoint(text: string, port: number): Endpoint {
-  const made = Endpoint.of(text, port);
-  assert.ok(made);
-  return made;
-}
-
 const UPLINK_A = endpoint("203.0.113.1", 51820);
 const UPLINK_B = endpoint("203.0.113.2", 51820);
-
-/** A message with its indices; the rest counts up. */
-function message(type: number, sender: number, receiver = 0): Uint8Array {
-  const length = [0, 148, 92, 64, 96][type] ?? 32;
-  const bytes = new Uint8Array(length).map((_, i) => i);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, type, true);
-  if (type <= 2) view.setUint32(4, sender, true);
-  else view.setUint32(4, receiver, true);
-  if (type === 2) view.setUint32(8, receiver, true);
-  return bytes;
-}
-
-/** An initiation with the mac1 of paper 5.4.4 for `publicKey`. */
-function initiationFor(publicKey: Uint8Array): Uint8Array {
-  const bytes = message(1, 0x1234);
-  const key = hash(new TextEncoder().encode("mac1----"), publicKey);
-  bytes.set(mac(key, bytes.subarray(0, 116)), 116);
-  return bytes;
-}
 
 function table(): {
   table: WireguardSwitch<string>;
@@ -79,57 +54,57 @@ for (const type of [2, 3, 4]) {
     const { table: t, a, b, route } = table();
     const learn = (port: SwitchPort<string>, bytes: Uint8Array): void =>
       t.learn(port, bytes, 0, bytes.length);
-    learn(a, message(1, 0xfedcba98));
-    learn(b, message(2, 77, 5));
-    assert.equal(route(message(type, 0, 0xfedcba98), UPLINK_A), "a");
-    assert.equal(route(message(type, 0, 77), UPLINK_B), "b");
-    assert.equal(route(message(type, 0, 78), UPLINK_B), undefined);
+    learn(a, indexedMessage(1, 0xfedcba98));
+    learn(b, indexedMessage(2, 77, 5));
+    assert.equal(route(indexedMessage(type, 0, 0xfedcba98), UPLINK_A), "a");
+    assert.equal(route(indexedMessage(type, 0, 77), UPLINK_B), "b");
+    assert.equal(route(indexedMessage(type, 0, 78), UPLINK_B), undefined);
     // Not from the guest's uplink: somebody has seen or guessed the index.
-    assert.equal(route(message(type, 0, 77), UPLINK_A), undefined);
+    assert.equal(route(indexedMessage(type, 0, 77), UPLINK_A), undefined);
     b.uplink = undefined;
-    assert.equal(route(message(type, 0, 77), UPLINK_B), undefined);
+    assert.equal(route(indexedMessage(type, 0, 77), UPLINK_B), undefined);
     t.remove(a);
-    assert.equal(route(message(type, 0, 0xfedcba98), UPLINK_A), undefined);
+    assert.equal(route(indexedMessage(type, 0, 0xfedcba98), UPLINK_A), undefined);
   });
 }
 
 Deno.test("WireguardSwitch learns nothing from data, from half a handshake or from a stranger", () => {
   const { table: t, a, route } = table();
-  const data = message(4, 0, 9);
+  const data = indexedMessage(4, 0, 9);
   t.learn(a, data, 0, data.length);
-  const cut = message(1, 10).subarray(0, 147);
+  const cut = indexedMessage(1, 10).subarray(0, 147);
   t.learn(a, cut, 0, cut.length);
-  const stranger = message(1, 11);
+  const stranger = indexedMessage(1, 11);
   t.learn(new SwitchPort("c", KEY_B, UPLINK_A), stranger, 0, stranger.length);
   for (const index of [9, 10, 11]) {
-    assert.equal(route(message(4, 0, index), UPLINK_A), undefined);
+    assert.equal(route(indexedMessage(4, 0, index), UPLINK_A), undefined);
   }
 });
 
 Deno.test("WireguardSwitch leaves an index with the guest that had it first", () => {
   const { table: t, a, b, route } = table();
   b.uplink = UPLINK_A;
-  const bytes = message(1, 5);
+  const bytes = indexedMessage(1, 5);
   t.learn(a, bytes, 0, bytes.length);
   t.learn(b, bytes, 0, bytes.length);
-  assert.equal(route(message(4, 0, 5), UPLINK_A), "a");
+  assert.equal(route(indexedMessage(4, 0, 5), UPLINK_A), "a");
   t.remove(b);
-  assert.equal(route(message(4, 0, 5), UPLINK_A), "a");
+  assert.equal(route(indexedMessage(4, 0, 5), UPLINK_A), "a");
 });
 
 Deno.test("WireguardSwitch keeps the last indices of a guest, and always the one in use", () => {
   const { table: t, a, route } = table();
   const learn = (index: number): void => {
-    const bytes = message(1, index);
+    const bytes = indexedMessage(1, index);
     t.learn(a, bytes, 0, bytes.length);
   };
   learn(1);
-  assert.equal(route(message(4, 0, 1), UPLINK_A), "a");
+  assert.equal(route(indexedMessage(4, 0, 1), UPLINK_A), "a");
   for (let i = 100; i < 300; i++) learn(i);
-  assert.equal(route(message(4, 0, 1), UPLINK_A), "a");
-  assert.equal(route(message(4, 0, 299), UPLINK_A), "a");
-  assert.equal(route(message(4, 0, 299 - RECENT + 2), UPLINK_A), "a");
-  assert.equal(route(message(4, 0, 299 - RECENT), UPLINK_A), undefined);
+  assert.equal(route(indexedMessage(4, 0, 1), UPLINK_A), "a");
+  assert.equal(route(indexedMessage(4, 0, 299), UPLINK_A), "a");
+  assert.equal(route(indexedMessage(4, 0, 299 - RECENT + 2), UPLINK_A), "a");
+  assert.equal(route(indexedMessage(4, 0, 299 - RECENT), UPLINK_A), undefined);
 });
 
 Deno.test("WireguardSwitch never throws on any bytes", () => {
