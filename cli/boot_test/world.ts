@@ -8,14 +8,13 @@
 
 import { messageOf } from "../../lib/core/errors.ts";
 import { run, spawn } from "../../lib/core/process.ts";
+import { TUN_NAME } from "../../lib/node/node.ts";
 import { Pair } from "../../lib/pair/pair.ts";
 import { inNetworkOf } from "../../vm/own_network.ts";
 import type { Context } from "../context.ts";
 
 /** Where the borrower finds the lender. */
 export const LENDER_HOST = "127.0.0.1";
-/** The interface of the borrower. */
-const TUN_NAME = "omerta0";
 /** Starts a program in a network namespace of its own. */
 const ALONE = ["--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"] as const;
 

@@ -18,7 +18,7 @@ import {
   udp6,
   udpFrame,
 } from "./frames.ts";
-import { ipv4, ipv6, type Scene } from "./scene.ts";
+import { GATEWAY, ipv4, ipv6, type Scene } from "./scene.ts";
 
 /** UDP, TCP and ICMP to one host; ports on which the world's hosts answer. */
 function towards(host: string): Pick<Attempt, "frames" | "calls"> {
@@ -114,7 +114,7 @@ export const REACH: readonly Attempt[] = [
       synFrame(link, mark(2), link.gatewayPort),
       pingFrame(link, mark(3)),
     ],
-    calls: ({ host }) => callsTo(host["gateway"] ?? "192.168.100.1"),
+    calls: ({ host }) => callsTo(host["gateway"] ?? GATEWAY),
   },
   {
     id: "host-loopback",
@@ -172,8 +172,8 @@ export const REACH: readonly Attempt[] = [
     leak: "a port says yes or no",
     from: ["host"],
     reasons: ["protocol"],
-    frames: ({ link }, mark) => scanFrames(link, mark, "192.168.100.1"),
-    scan: () => "192.168.100.1",
+    frames: ({ link }, mark) => scanFrames(link, mark, GATEWAY),
+    scan: () => GATEWAY,
   },
   {
     id: "borrower-direct",

@@ -23,7 +23,7 @@ import { arpFrame, udpFrame } from "./frames.ts";
 import { judge, noFilter } from "./judge.ts";
 import { markOf, NONCE_LEN } from "./mark.ts";
 import type { Proof, Row } from "./report.ts";
-import { ipv4, type Scene } from "./scene.ts";
+import { GATEWAY, ipv4, type Scene } from "./scene.ts";
 
 /** Frames asked about at once: a host may have many addresses. */
 const FRAMES_PER_REQUEST = 512;
@@ -157,7 +157,7 @@ export function sceneOf(
       ...Object.fromEntries(named),
       uplink: ipv4ToString(own),
       loopback: "127.0.0.1",
-      gateway: "192.168.100.1",
+      gateway: GATEWAY,
     },
     host6: addresses.filter(({ family }) => family === "IPv6").map(({ address }) => address),
     cards: [...new Set(addresses.map(({ mac }) => parseMac(mac) ?? 0)), 0x0200000000fe],

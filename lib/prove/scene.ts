@@ -4,8 +4,11 @@
  * @module
  */
 
-import type { GuestLink } from "../../net/filter/guest_link.ts";
-import { parseIpv4, parseIpv6 } from "../../net/wire/ip_address.ts";
+import { type GuestLink, guestLink } from "../../net/filter/guest_link.ts";
+import { ipv4ToString, parseIpv4, parseIpv6 } from "../../net/wire/ip_address.ts";
+
+/** The gateway, as every guest knows it. */
+export const GATEWAY: string = ipv4ToString(guestLink().gatewayAddress);
 
 /** The addresses that a guest tries to reach. IPv4 as text, as in a packet's way through people. */
 export interface Scene {

@@ -25,14 +25,14 @@ import { parseMac } from "../../net/wire/ethernet.ts";
 import { OmertaError } from "../core/errors.ts";
 import { marksIn } from "./mark.ts";
 import { type Namespace, NetLab } from "./netlab.ts";
-import type { Scene } from "./scene.ts";
+import { GATEWAY, type Scene } from "./scene.ts";
 
 /** Addresses of the world. */
 export const ADDRESS = {
   /** The lender, on its network. */
   lender: "192.168.1.100",
   /** The lender, at the address that a guest knows as its gateway. */
-  gateway: "192.168.100.1",
+  gateway: GATEWAY,
   /** Another host on the lender's network. */
   neighbour: "192.168.1.50",
   /** The router of that network. */
