@@ -6,7 +6,8 @@
  * same addresses, ports, TTL, acknowledgement, window and options; next IP id and next sequence
  * number; no flags but ACK (and PSH on the last one); same length (the last one may be shorter); both
  * checksums right. So nothing that was damaged on its way is passed off as sound. Anything else ends
- * the packet and is written as it is.
+ * the packet and is written as it is. Of a packet that comes without a checksum (`commitUnsummed`), the
+ * kernel is told so, and none is ever made unless it leaves this computer.
  *
  * Nothing is copied: segments stay where their producer wrote them, and a packet is handed over as a
  * list of pieces for `writev(2)`.
@@ -72,6 +73,8 @@ export class OffloadJoin implements PacketSink {
   // Segments held; 0: none. Their first lies at FIRST.
   #held = 0;
   #headers = 0;
+  /** Whether they came without checksums. */
+  #unsummed = false;
   #segment = 0;
   #payload = 0;
   #nextSeq = 0;
@@ -101,18 +104,29 @@ export class OffloadJoin implements PacketSink {
 
   /** See {@link PacketSink.commit}. */
   commit(length: number): void {
+    this.#commit(length, false);
+  }
+
+  /** See {@link PacketSink.commitUnsummed}. */
+  commitUnsummed(length: number): void {
+    this.#commit(length, true);
+  }
+
+  #commit(length: number, unsummed: boolean): void {
     const at = this.#end;
-    const headers = this.#joinable(at, length);
+    const headers = this.#joinable(at, length, unsummed);
     if (headers === 0) {
       this.flush();
       this.#pieces[2] = at;
       this.#pieces[3] = length;
-      this.#writeHeader(0, VNET_GSO_NONE, 0, 0);
+      this.#writeHeader(unsummed ? VNET_NEEDS_CHECKSUM : 0, VNET_GSO_NONE, 0, 0);
       this.#writer.write(this.#pieces, 2);
       return;
     }
     const payload = length - headers;
-    if (this.#held > 0 && this.#continues(at, headers, payload)) {
+    if (
+      this.#held > 0 && unsummed === this.#unsummed && this.#continues(at, headers, payload)
+    ) {
       const i = 2 * (this.#held + 1);
       this.#pieces[i] = at + headers;
       this.#pieces[i + 1] = payload;
@@ -126,6 +140,7 @@ export class OffloadJoin implements PacketSink {
       this.#pieces[3] = length;
       this.#held = 1;
       this.#headers = headers;
+      this.#unsummed = unsummed;
       this.#segment = payload;
       this.#payload = payload;
       this.#end = FIRST;
@@ -149,13 +164,13 @@ export class OffloadJoin implements PacketSink {
     this.#end = FIRST;
     if (held === 0) return;
     this.#held = 0;
-    if (held === 1) this.#writeHeader(0, VNET_GSO_NONE, 0, 0);
-    else this.#makeLarge();
+    if (held > 1) this.#makeLarge();
+    else this.#writeHeader(this.#unsummed ? VNET_NEEDS_CHECKSUM : 0, VNET_GSO_NONE, 0, 0);
     this.#writer.write(this.#pieces, held + 1);
   }
 
   /** Length of the headers of a segment that may be joined with others, or 0. */
-  #joinable(at: number, length: number): number {
+  #joinable(at: number, length: number, unsummed: boolean): number {
     const view = this.#view;
     if (length <= IP_HEADER_LEN + TCP_HEADER_LEN) return 0;
     // Version 4, no options, TCP, not a fragment, no padding.
@@ -168,6 +183,7 @@ export class OffloadJoin implements PacketSink {
     if ((view.getUint8(tcp + TCP_FLAGS) & ~PSH) !== ACK) return 0;
     if (view.getUint16(tcp + TCP_URGENT) !== 0) return 0;
     if (nativeSum(view, at, IP_HEADER_LEN) !== 0xffff) return 0;
+    if (unsummed) return headers;
     const rest = length - IP_HEADER_LEN;
     if (foldSum(nativeSum(view, tcp, rest) + nativePseudoSum(view, at, rest)) !== 0xffff) return 0;
     return headers;

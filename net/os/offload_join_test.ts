@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { MemorySink, MemoryWriter, segment, type SegmentFields } from "./_offload_fixture.ts";
+import {
+  MemorySink,
+  MemoryWriter,
+  obviousSum,
+  segment,
+  type SegmentFields,
+} from "./_offload_fixture.ts";
 import { OffloadJoin } from "./offload_join.ts";
 import { OffloadSplit } from "./offload_split.ts";
 
@@ -9,15 +15,16 @@ const PSH_ACK = 0x18;
 const NO_OPTIONS = new Uint8Array(0);
 
 /** Joins packets and returns what reached the device, virtio headers first. */
-function join(packets: readonly Uint8Array[]): Uint8Array[] {
+function join(packets: readonly Uint8Array[], unsummed: readonly number[] = []): Uint8Array[] {
   const buffer = new Uint8Array(new ArrayBuffer(256 * 1024)).fill(0xa5);
   const writer = new MemoryWriter();
   const sink = new OffloadJoin(buffer, writer);
   writer.buffer = buffer;
-  for (const packet of packets) {
+  for (const [i, packet] of packets.entries()) {
     const at = sink.reserve(packet.length);
     sink.buffer.set(packet, at);
-    sink.commit(packet.length);
+    if (unsummed.includes(i)) sink.commitUnsummed(packet.length);
+    else sink.commit(packet.length);
   }
   sink.flush();
   return writer.packets;
@@ -124,4 +131,39 @@ Deno.test("OffloadJoin never makes a packet longer than IP can say", () => {
   const large = join(run(100, 1400));
   assert.ok(large.length >= 3);
   for (const packet of large) assert.ok(packet.length - 10 <= 65_535);
+});
+
+/** What stands in the checksum field of a packet that comes without one: the sum of its pseudo header. */
+function withoutSum(packet: Uint8Array): Uint8Array {
+  const length = packet.length - 20;
+  const pseudo = obviousSum(packet.subarray(12, 20), Uint8Array.of(0, 6, length >>> 8, length));
+  new DataView(packet.buffer).setUint16(36, pseudo);
+  return packet;
+}
+
+Deno.test("OffloadJoin joins segments without checksums, and what is cut again has them", () => {
+  const packets = run(40, 1348).map(withoutSum);
+  const joined = join(packets, Array.from(packets.keys()));
+  assert.equal(joined.length, 1);
+  assert.equal(joined[0]?.subarray(0, 10).toHex(), "01012800440514001000");
+  const want = run(40, 1348).map((p) => p.toHex());
+  assert.deepEqual(splitAll(joined).map((p) => p.toHex()), want);
+});
+
+Deno.test("OffloadJoin says so of a single segment without a checksum, with data or without", () => {
+  const whole = [run(1, 500), run(1, 0)].flat();
+  const joined = join([run(1, 500), run(1, 0)].flat().map(withoutSum), [0, 1]);
+  assert.deepEqual(joined.map((p) => p.subarray(0, 10).toHex()), [
+    "01000000000014001000",
+    "01000000000014001000",
+  ]);
+  assert.deepEqual(splitAll(joined).map((p) => p.toHex()), whole.map((p) => p.toHex()));
+});
+
+Deno.test("OffloadJoin does not join segments with and without checksums", () => {
+  const packets = run(4, 100);
+  for (const i of [1, 2]) withoutSum(packets[i] ?? new Uint8Array(40));
+  assert.deepEqual(join(packets, [1, 2]).map((p) => p.length), [150, 250, 150]);
+  // Positive control.
+  assert.deepEqual(join(run(4, 100)).map((p) => p.length), [450]);
 });

@@ -4,7 +4,8 @@
  * The kernel hands over up to 64 KiB of one TCP flow behind a single header, and leaves checksums to
  * the "card". Here that is cut into segments: length, IP id and checksum, sequence number, flags and
  * TCP checksum are those the kernel would have written (inet_gso_segment, tcp_gso_segment), and each
- * segment goes straight into the memory it will be sealed and sent from.
+ * segment goes straight into the memory it will be sealed and sent from. A sink that sends nothing on
+ * gets it as it is (`takeWhole`): cutting it and making checksums would be undone at once.
  *
  * @module
  */
@@ -65,6 +66,10 @@ export class OffloadSplit {
     if (type === VNET_GSO_TCPV4) return this.#segment(at, ip, size, sink);
     if (type !== VNET_GSO_NONE) return "unsupported";
     if ((this.#view.getUint8(at + VNET.flags) & VNET_NEEDS_CHECKSUM) !== 0) {
+      if (sink.takeWhole !== undefined && this.#tcpHeaders(ip, size) > 0) {
+        sink.takeWhole(this.#in, ip, size);
+        return 1;
+      }
       if (!this.#completeChecksum(at, ip, size)) return "malformed";
     }
     const to = sink.reserve(size);
@@ -86,19 +91,15 @@ export class OffloadSplit {
 
   #segment(at: number, ip: number, size: number, sink: PacketSink): SplitResult {
     const view = this.#view;
-    const ipLength = (view.getUint8(ip) & 15) * 4;
-    // The kernel's own header length is that of the whole first packet when it forwards, so the
-    // headers are measured here.
-    if (view.getUint8(ip) >>> 4 !== 4 || view.getUint8(ip + IP_PROTOCOL) !== TCP) {
-      return "malformed";
-    }
-    if (ipLength < IP_HEADER_LEN || ipLength + TCP_HEADER_LEN > size) return "malformed";
-    const tcp = ip + ipLength;
-    const tcpLength = (view.getUint8(tcp + TCP_OFFSET) >>> 4) * 4;
-    const headers = ipLength + tcpLength;
+    const headers = this.#tcpHeaders(ip, size);
     const gso = view.getUint16(at + VNET.gsoSize, true);
-    if (tcpLength < TCP_HEADER_LEN || headers > size || gso === 0) return "malformed";
-
+    if (headers === 0 || gso === 0) return "malformed";
+    if (sink.takeWhole !== undefined) {
+      sink.takeWhole(this.#in, ip, size);
+      return 1;
+    }
+    const ipLength = (view.getUint8(ip) & 15) * 4;
+    const tcp = ip + ipLength;
     const seq = view.getUint32(tcp + TCP_SEQ);
     const id = view.getUint16(ip + IP_ID);
     const flags = view.getUint8(tcp + TCP_FLAGS);
@@ -125,6 +126,20 @@ export class OffloadSplit {
       index++;
     } while (done < payload);
     return index;
+  }
+
+  /**
+   * Length of the headers of a TCP packet over IPv4, or 0 when it is none. The kernel's own number is
+   * that of the whole first packet when it forwards, so they are measured here.
+   */
+  #tcpHeaders(ip: number, size: number): number {
+    const view = this.#view;
+    const ipLength = (view.getUint8(ip) & 15) * 4;
+    if (view.getUint8(ip) >>> 4 !== 4 || view.getUint8(ip + IP_PROTOCOL) !== TCP) return 0;
+    if (ipLength < IP_HEADER_LEN || ipLength + TCP_HEADER_LEN > size) return 0;
+    const tcpLength = (view.getUint8(ip + ipLength + TCP_OFFSET) >>> 4) * 4;
+    const headers = ipLength + tcpLength;
+    return tcpLength < TCP_HEADER_LEN || headers > size ? 0 : headers;
   }
 
   #useOutput(buffer: Uint8Array): void {

@@ -99,3 +99,53 @@ Deno.test("split() never throws on any bytes", () => {
     if (typeof result === "string") assert.equal(sink.packets.length, 0);
   }));
 });
+
+/** Takes packets as they are, too. */
+class WholeSink extends MemorySink {
+  readonly whole: Uint8Array[] = [];
+  takeWhole(buffer: Uint8Array, at: number, length: number): void {
+    this.whole.push(buffer.slice(at, at + length));
+  }
+}
+
+Deno.test("split() hands TCP without a checksum over as it is when the sink takes it", () => {
+  const payload = new Uint8Array(40_000).map((_, i) => i);
+  for (const type of [0, 1]) {
+    const input = large(payload, new Uint8Array(12).fill(1), 1400, PSH_ACK);
+    input[1] = type;
+    const sink = new WholeSink();
+    assert.equal(new OffloadSplit(input).split(0, input.length, sink), 1);
+    assert.deepEqual(sink.whole.map((p) => p.toHex()), [input.subarray(10).toHex()]);
+    assert.equal(sink.packets.length, 0);
+  }
+});
+
+Deno.test("split() commits to such a sink what has its checksum, and what is not TCP", () => {
+  const tcp = segment({
+    id: 1,
+    seq: 1,
+    flags: PSH_ACK,
+    options: new Uint8Array(0),
+    payload: new Uint8Array(10),
+  });
+  const summed = withHeader(tcp, { flags: 0, type: 0, gso: 0, start: 0, offset: 0 });
+  const udp = withHeader(tcp, { flags: 1, type: 0, gso: 0, start: 20, offset: 6 });
+  udp[10 + 9] = 17;
+  for (const input of [summed, udp]) {
+    const sink = new WholeSink();
+    assert.equal(new OffloadSplit(input).split(0, input.length, sink), 1);
+    assert.deepEqual([sink.whole.length, sink.packets.length], [0, 1]);
+  }
+});
+
+Deno.test("split() hands nothing malformed over, whatever the bytes", () => {
+  fc.assert(fc.property(fc.uint8Array({ minLength: 10, maxLength: 200 }), (input) => {
+    const sink = new WholeSink();
+    new OffloadSplit(input).split(0, input.length, sink);
+    for (const packet of sink.whole) {
+      assert.equal((packet[0] ?? 0) >>> 4, 4);
+      assert.equal(packet[9], 6);
+      assert.ok(packet.length >= 40);
+    }
+  }));
+});

@@ -27,6 +27,18 @@ export interface PacketSink {
   reserve(size: number): number;
   /** Takes `length` bytes from the reserved offset as one packet. */
   commit(length: number): void;
+  /**
+   * The same for a TCP packet without IP options, in whose checksum field stands no more than the sum
+   * of its pseudo header, in the order of the machine: of a sink behind which somebody else makes the
+   * rest of it, or nobody needs it, as in a kernel.
+   */
+  commitUnsummed?(length: number): void;
+  /**
+   * Takes a TCP packet of up to 64 KiB where it lies, whatever the MTU, and whatever its checksum: of a
+   * sink that sends nothing on, such as a stack, for producers who know that nothing can have damaged
+   * it. The bytes are the sink's during the call only; nothing must be reserved.
+   */
+  takeWhole?(buffer: Uint8Array, at: number, length: number): void;
   /** Hands everything committed so far to the kernel. */
   flush(): void;
 }

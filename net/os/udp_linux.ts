@@ -11,7 +11,7 @@
  */
 
 import { OmertaError } from "../../lib/core/errors.ts";
-import { type Endpoint, SOCKADDR_LEN } from "./endpoint.ts";
+import { Endpoint, SOCKADDR_LEN } from "./endpoint.ts";
 import { cInt, ERRNO, errnoName, Fd, fixedBytes, type Libc, needLibc } from "./libc.ts";
 import { MessageBatch } from "./message_batch.ts";
 import { type DatagramHandler, SocketCounters, type UdpSocket } from "./packet_socket.ts";
@@ -75,9 +75,9 @@ export function openUdpLinux(options: UdpOptions): UdpSocket {
   raise(c, number, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER);
   const gro = c.call.setsockopt(number, SOL_UDP, UDP_GRO, cInt(1), 4) === 0;
   const name = fixedBytes(SOCKADDR_LEN);
-  name[0] = AF_INET6;
-  name[2] = options.port >>> 8;
-  name[3] = options.port;
+  const local = Endpoint.of(options.address ?? "::", options.port);
+  if (local === undefined) throw socketFailed("bind", options.port, ERRNO.EINVAL);
+  name.set(local.sockaddr);
   if (c.call.bind(number, name, SOCKADDR_LEN) !== 0) {
     const errno = c.errno();
     if (errno === ERRNO.EADDRINUSE) throw portInUse(options.port);

@@ -10,6 +10,8 @@ import { OmertaError } from "../../lib/core/errors.ts";
 export interface UdpOptions {
   /** Port to bind; 0 picks a free one. */
   readonly port: number;
+  /** Address literal to bind. @default {every address of both families} */
+  readonly address?: string;
 }
 
 /** The error for a port that somebody else has. */

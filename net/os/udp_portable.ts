@@ -24,7 +24,11 @@ const MAX_NAMES = 1024;
  */
 export function openUdpPortable(options: UdpOptions): UdpSocket {
   try {
-    const socket = Deno.listenDatagram({ transport: "udp", hostname: "::", port: options.port });
+    const socket = Deno.listenDatagram({
+      transport: "udp",
+      hostname: mapped(options.address ?? "::"),
+      port: options.port,
+    });
     return new PortableUdpSocket(socket);
   } catch (cause) {
     if (cause instanceof Deno.errors.AddrInUse) throw portInUse(options.port, cause);
@@ -143,7 +147,10 @@ class PortableUdpSink implements DatagramSink {
 }
 
 function addrOf(to: Endpoint): Deno.NetAddr {
-  const address = to.address;
-  const hostname = address.includes(":") ? address : `::ffff:${address}`;
-  return { transport: "udp", hostname, port: to.port };
+  return { transport: "udp", hostname: mapped(to.address), port: to.port };
+}
+
+/** The socket is one of IPv6, for both families. */
+function mapped(address: string): string {
+  return address.includes(":") ? address : `::ffff:${address}`;
 }
