@@ -9,9 +9,10 @@
  */
 
 import { seqAdd, seqBefore, seqDistance } from "./sequence.ts";
-import { SENT } from "./scoreboard.ts";
+import { SENT } from "./segment_ring.ts";
 import { STATE } from "./state.ts";
 import { DUP_THRESH } from "./rack.ts";
+import type { AckEvent } from "./congestion/control.ts";
 import { finish, pipeOf, RECOVERY, type Tcb, unsentOf } from "./_tcb.ts";
 import { nextDeadline, sendAgain, sendFirst } from "./_segment_out.ts";
 import { sendAbort, sendProbe } from "./_segment_write.ts";
@@ -21,11 +22,32 @@ const SYN_GIVE_UP_MS = 180_000;
 /** How long the answer to a SYN is repeated, in ms; five times, as Linux does. */
 const SYN_ACK_GIVE_UP_MS = 63_000;
 
+/** What congestion control is told; one object, filled anew each time. */
+const ack: AckEvent = {
+  now: 0,
+  una: 0,
+  next: 0,
+  newlyDelivered: 0,
+  duplicates: 0,
+  pipe: 0,
+  flightBefore: 0,
+  roundTrip: -1,
+  smoothed: -1,
+  progress: false,
+  newlyLost: false,
+  begun: false,
+  recovers: false,
+  restarts: false,
+  limited: false,
+  windowLimited: false,
+  selective: false,
+};
+
 /** Draws the conclusions of a batch of acknowledgments. */
 export function afterAcks(t: Tcb, now: number): void {
   if (!t.acknowledged) return;
   t.acknowledged = false;
-  const { board, cubic } = t;
+  const { board } = t;
   measure(t, now);
   tailProbeAcknowledged(t);
   if (t.ackProgress) {
@@ -33,7 +55,7 @@ export function afterAcks(t: Tcb, now: number): void {
     t.progressAt = now;
     t.rtoAt = Infinity;
     t.ptoAt = Infinity;
-    undoIfLate(t);
+    undoIfLate(t, now);
     endRecovery(t);
   }
 
@@ -41,30 +63,40 @@ export function afterAcks(t: Tcb, now: number): void {
   if (t.sack) detectByTime(t, now);
   else detectByCount(t);
   const newlyLost = board.lost > wasLost;
-  let first = false;
-  if (newlyLost && t.recovery === RECOVERY.none) {
+  const begins = newlyLost && t.recovery === RECOVERY.none;
+  if (begins) {
     beginRecovery(t);
-    first = true;
+    t.forceOne = true;
   }
-
-  const delivered = board.newlyDelivered + t.newDuplicateBytes;
+  tellCongestion(t, newlyLost, begins, now);
+  t.send.grow(t.congestion.window);
   t.newDuplicateBytes = 0;
-  if (t.recovery === RECOVERY.fast) {
-    const pipe = pipeOf(t);
-    const safe = t.ackProgress && !newlyLost;
-    const more = t.reduction.allowance(delivered, pipe, cubic.threshold, t.mss, safe, first);
-    cubic.window = Math.max(t.mss, pipe + more);
-    t.forceOne ||= first;
-  } else if (board.newlyDelivered > 0 && limitedByWindow(t)) {
-    // RFC 9438 section 5.8: an idle owner must not grow the window.
-    cubic.acknowledged(board.newlyDelivered, t.rto.smoothed, now);
-  }
-  // During a recovery the window is small, but what it answers to is the flight.
-  const paced = Math.max(cubic.window, seqDistance(t.una, t.nxt));
-  t.pacing.setWindow(paced, t.rto.smoothed, cubic.slowStart);
-  t.send.grow(cubic.window);
+  t.windowLimited = false;
   t.ackProgress = false;
   t.ackStampKnown = false;
+  t.undoStampKnown = false;
+}
+
+function tellCongestion(t: Tcb, newlyLost: boolean, begun: boolean, now: number): void {
+  const { board } = t;
+  ack.now = now;
+  ack.una = t.una;
+  ack.next = t.nxt;
+  ack.newlyDelivered = board.newlyDelivered;
+  ack.duplicates = t.newDuplicateBytes;
+  ack.pipe = pipeOf(t);
+  ack.flightBefore = t.flightBefore;
+  ack.roundTrip = board.newestSentAt >= 0 ? now - board.newestSentAt : -1;
+  ack.smoothed = t.rto.smoothed;
+  ack.progress = t.ackProgress;
+  ack.newlyLost = newlyLost;
+  ack.begun = begun;
+  ack.recovers = t.recovery === RECOVERY.fast;
+  ack.restarts = t.recovery === RECOVERY.timeout;
+  ack.limited = t.heldBack;
+  ack.windowLimited = t.windowLimited;
+  ack.selective = t.sack;
+  t.congestion.acknowledged(ack);
 }
 
 /** Round trips (RFC 6298 with Karn's algorithm, RFC 7323 section 4). */
@@ -73,13 +105,6 @@ function measure(t: Tcb, now: number): void {
   if (board.oldestSentAt >= 0) t.rto.sample(now - board.oldestSentAt);
   else if (board.newestSentAt >= 0 && t.rto.smoothed < 0) t.rto.sample(now - board.newestSentAt);
   else if (t.ackProgress && t.ackEchoAt >= 0) t.rto.sample(Math.max(0, now - t.ackEchoAt));
-  if (board.newestSentAt >= 0) t.cubic.sample(now - board.newestSentAt, t.una, t.nxt);
-}
-
-/** Whether the congestion window is what limits the sender. */
-function limitedByWindow(t: Tcb): boolean {
-  if (t.windowLimited || t.recovery === RECOVERY.timeout) return true;
-  return t.cubic.slowStart && 2 * t.flightBefore >= t.cubic.window;
 }
 
 /** RACK (RFC 8985 section 6.2). */
@@ -114,15 +139,14 @@ function beginRecovery(t: Tcb): void {
   t.recoverStamp = 0;
   t.canUndo = false;
   t.tlpActive = false;
-  t.cubic.lost(flight);
-  t.reduction.begin(flight);
+  t.congestion.recoveryBegun(flight);
   t.host.counters.recoveries++;
 }
 
 /** RFC 6675 section 5, step A. */
 function endRecovery(t: Tcb): void {
   if (t.recovery === RECOVERY.none || seqBefore(t.una, t.recoverAt)) return;
-  if (t.recovery === RECOVERY.fast) t.cubic.window = Math.max(t.cubic.threshold, t.mss);
+  t.congestion.recovered(t.recovery === RECOVERY.fast);
   leaveRecovery(t);
   t.rack.recovered();
 }
@@ -135,14 +159,14 @@ function leaveRecovery(t: Tcb): void {
 }
 
 /**
- * The Eifel detection (RFC 3522): what was acknowledged had been sent before the first
- * retransmission, so nothing was lost, and the window is as before (RFC 4015).
+ * The Eifel detection (RFC 3522): what was sent again is acknowledged, and what had arrived of it was
+ * sent before, so nothing was lost, and the window is as before (RFC 4015).
  */
-function undoIfLate(t: Tcb): void {
-  if (!t.canUndo || !t.ackStampKnown) return;
+function undoIfLate(t: Tcb, now: number): void {
+  if (!t.canUndo || !t.undoStampKnown) return;
   t.canUndo = false;
-  if (!seqBefore(t.ackStamp, t.recoverStamp)) return;
-  t.cubic.undo();
+  if (!seqBefore(t.undoStamp, t.recoverStamp)) return;
+  t.congestion.undo(now);
   t.board.unmarkLost();
   leaveRecovery(t);
   t.rack.reordered = true;
@@ -160,8 +184,7 @@ function tailProbeAcknowledged(t: Tcb): void {
   if (!t.tlpAgain || duplicate || t.recovery !== RECOVERY.none) return;
   if (t.timestamps && t.ackStampKnown && seqBefore(t.ackStamp, t.tlpStamp)) return;
   // The probe has repaired a loss: the window must hear of it once.
-  t.cubic.lost(t.flightBefore);
-  t.cubic.window = t.cubic.threshold;
+  t.congestion.probeRepaired(t.flightBefore);
   t.host.counters.recoveries++;
 }
 
@@ -197,7 +220,7 @@ function timeout(t: Tcb, now: number): void {
     return;
   }
   // A closed window may stay closed for as long as the other side answers (RFC 9293 section 3.8.6.1).
-  const since = t.wnd === 0 ? t.heardAt : t.progressAt;
+  const since = t.wnd === 0 ? Math.max(t.heardAt, t.progressAt) : t.progressAt;
   if (now - since >= t.giveUpMs) return giveUp(t, true);
   t.rto.expired();
   if (t.wnd === 0) {
@@ -205,25 +228,27 @@ function timeout(t: Tcb, now: number): void {
     t.rtoAt = now + t.rto.value;
     return;
   }
-  const { board, cubic } = t;
+  const { board, congestion } = t;
   t.host.counters.timeouts++;
   // Acknowledged selectively, but never in order: the other side has changed its mind.
   if ((board.flagsOf(0) & SENT.sacked) !== 0) board.forgetSacks();
   t.duplicates = 0;
   t.duplicateBytes = 0;
-  if (t.recovery !== RECOVERY.timeout) {
-    cubic.timedOut(seqDistance(t.una, t.nxt));
-    t.recovery = RECOVERY.timeout;
+  if (t.recovery === RECOVERY.none) {
+    congestion.timedOut(seqDistance(t.una, t.nxt));
     t.recoverStamp = 0;
     t.canUndo = false;
     t.host.counters.recoveries++;
   }
+  // In a recovery, the loss that it began with was answered already (RFC 5681 section 3.1), and only
+  // its first retransmission can show that there was none.
+  t.recovery = RECOVERY.timeout;
   t.recoverAt = t.nxt;
   t.tlpActive = false;
   t.ptoAt = Infinity;
   t.reorderAt = Infinity;
   board.markTimedOut(reorderWindow(t), now);
-  cubic.window = pipeOf(t) + t.mss;
+  congestion.restart(pipeOf(t));
   t.forceOne = true;
   t.rtoAt = now + t.rto.value;
 }
@@ -235,7 +260,7 @@ function tailProbe(t: Tcb, now: number): void {
   if (last < 0) return;
   const usable = seqDistance(t.nxt, seqAdd(t.una, t.wnd));
   const fresh = Math.min(unsentOf(t), usable, t.mss);
-  const sentNew = fresh > 0 && sendFirst(t, fresh, usable, now);
+  const sentNew = fresh > 0 && sendFirst(t, fresh, usable, pipeOf(t), now);
   if (!sentNew && !sendAgain(t, last, now)) return;
   t.ptoAt = Infinity;
   t.tlpActive = true;
@@ -252,9 +277,7 @@ function reorderTimeout(t: Tcb, now: number): void {
   detectByTime(t, now);
   if (t.board.lost === wasLost || t.recovery !== RECOVERY.none) return;
   beginRecovery(t);
-  const pipe = pipeOf(t);
-  const more = t.reduction.allowance(0, pipe, t.cubic.threshold, t.mss, false, true);
-  t.cubic.window = Math.max(t.mss, pipe + more);
+  t.congestion.foundByTimer(pipeOf(t));
   t.forceOne = true;
 }
 
@@ -264,12 +287,11 @@ function reorderTimeout(t: Tcb, now: number): void {
  */
 function persist(t: Tcb, now: number): void {
   t.persistAt = Infinity;
-  if (now - t.heardAt >= t.giveUpMs) return giveUp(t, true);
   t.rto.expired();
   const usable = seqDistance(t.nxt, seqAdd(t.una, t.wnd));
   const unsent = unsentOf(t);
-  if (usable > 0) sendFirst(t, Math.min(unsent, usable, t.mss), usable, now);
-  else sendFirst(t, Math.min(unsent, 1), 1, now);
+  if (usable > 0) sendFirst(t, Math.min(unsent, usable, t.mss), usable, 0, now);
+  else sendFirst(t, Math.min(unsent, 1), 1, 0, now);
 }
 
 /** RFC 9293 section 3.8.4. */
@@ -301,7 +323,7 @@ function giveUp(t: Tcb, reset: boolean): void {
 export function resendLarger(t: Tcb): void {
   const { board } = t;
   for (let i = 0; i < board.count; i++) {
-    if (seqDistance(board.startOf(i), board.endOf(i)) > t.mss) board.markLost(i);
+    if (seqDistance(board.startOf(i), board.endOf(i)) > t.mss) board.markUnsent(i);
   }
   t.forceOne = true;
 }
@@ -312,5 +334,5 @@ export function resendAfterProbe(t: Tcb): void {
   t.rto.progress();
   t.rtoAt = Infinity;
   t.persistAt = Infinity;
-  for (let i = 0; i < board.count; i++) board.markLost(i);
+  for (let i = 0; i < board.count; i++) board.markUnsent(i);
 }

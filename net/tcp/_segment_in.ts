@@ -53,10 +53,11 @@ export function segmentIn(t: Tcb, s: Segment, now: number): void {
   if (s.has(SYN)) return challenge(t, now);
   // Fifth: ACK.
   if (!s.has(ACK)) return;
-  noteTimestamp(t, s, now);
   t.heardAt = now;
   if (t.state === STATE.synReceived && !establish(t, s, now)) return;
   if (!ackIn(t, s, now)) return;
+  // Behind the acknowledgment: who has to guess that one must not move the clock of PAWS.
+  noteTimestamp(t, s, now);
   if (closingIn(t)) return;
   // Sixth: the urgent pointer, which is ignored (RFC 6093). Seventh: the data. Eighth: FIN.
   if (s.length > 0 || s.has(FIN)) dataIn(t, s, s.sequence, now);
@@ -165,7 +166,7 @@ function open(t: Tcb, acknowledged: number, now: number): void {
     t.rack.handshake(now - t.synSentAt, now);
   } else t.rto.synWasLost();
   t.rto.progress();
-  t.pacing.setWindow(t.cubic.window, t.rto.smoothed, true);
+  t.congestion.begin(t.mss, t.rto.smoothed, t.iss, now);
   if (t.keepalive !== undefined) t.keepaliveAt = now + t.keepalive.idleMs;
   raise(t, EVENT.open | EVENT.writable);
 }
@@ -198,7 +199,8 @@ function acceptable(t: Tcb, s: Segment): boolean {
 
 /** Section 3.10.7.4, first: an acknowledgment, which for data comes in any case. */
 function answerOutside(t: Tcb, s: Segment, now: number): void {
-  if (s.length > 0) {
+  if (t.state === STATE.synReceived) challenge(t, now);
+  else if (s.length > 0) {
     const end = seqAdd(s.sequence, s.length);
     if (seqAtMost(end, t.receive.next)) reportDuplicate(t, s.sequence, end);
     t.ackNow = true;
@@ -206,12 +208,16 @@ function answerOutside(t: Tcb, s: Segment, now: number): void {
   else challenge(t, now);
 }
 
-/** A challenge ACK, not too often (RFC 5961 sections 3 to 5 and 7). */
+/**
+ * A challenge ACK, not too often (RFC 5961 sections 3 to 5 and 7). Before the handshake is done it is
+ * our SYN again that says where we are (RFC 9293 section 3.5, figure 9).
+ */
 function challenge(t: Tcb, now: number): void {
   if (now - t.challengedAt < CHALLENGE_MS) return;
   t.challengedAt = now;
   t.host.counters.challenges++;
-  t.ackNow = true;
+  if (t.state === STATE.synReceived) t.synDue = true;
+  else t.ackNow = true;
 }
 
 /** RFC 5961 section 3.2: only the exact number resets. */
@@ -258,6 +264,10 @@ function ackIn(t: Tcb, s: Segment, now: number): boolean {
       t.ackStamp = s.options.echo;
       t.ackEchoAt = echo;
     }
+    if (t.canUndo && !t.undoStampKnown && seqAtMost(t.recoverEnd, acked)) {
+      t.undoStampKnown = echo >= 0;
+      t.undoStamp = s.options.echo;
+    }
     advance(t, acked, echo, now);
   }
   const opened = updateWindow(t, s, acked);
@@ -278,7 +288,7 @@ function advance(t: Tcb, acked: number, echo: number, now: number): void {
   t.board.acknowledge(acked, echo, now);
   t.send.dropTo(acked);
   t.una = acked;
-  if (t.wantsRoom && t.send.room * 3 >= t.send.limit) {
+  if (t.wantsRoom && !t.wantsSent && t.send.room * 3 >= t.send.limit) {
     t.wantsRoom = false;
     raise(t, EVENT.writable);
   }
@@ -297,6 +307,8 @@ function updateWindow(t: Tcb, s: Segment, acked: number): boolean {
   t.wnd = wnd;
   t.maxWnd = Math.max(t.maxWnd, wnd);
   if (opened) {
+    // What waited for the window has its whole time from now on.
+    t.progressAt = t.heardAt;
     if (t.una !== t.nxt && t.rto.backoff > 0) resendAfterProbe(t);
     else if (unsentOf(t) > 0) t.rto.progress();
   }

@@ -10,8 +10,8 @@
 
 import { TCP_FLAG } from "../wire/tcp.ts";
 import { sendAck, sendSegment, sendSyn, windowOpened } from "./_segment_write.ts";
-import { HEADERS, pipeOf, RECOVERY, stampAt, type Tcb, unsentOf } from "./_tcb.ts";
-import { SENT } from "./scoreboard.ts";
+import { hasSentEnough, HEADERS, pipeOf, RECOVERY, stampAt, type Tcb, unsentOf } from "./_tcb.ts";
+import { SENT } from "./segment_ring.ts";
 import { seqAdd, seqBefore, seqDistance } from "./sequence.ts";
 import { maySend, STATE } from "./state.ts";
 
@@ -38,6 +38,8 @@ export function output(t: Tcb, now: number): void {
     if (maySend(t.state) && sendLost(t, now)) sendNew(t, now);
     acknowledge(t, now);
   }
+  // The owner is told in the next turn, so that others have theirs before.
+  if (hasSentEnough(t)) t.paceAt = Math.min(t.paceAt, now);
   setTimers(t, now);
 }
 
@@ -49,7 +51,8 @@ function sendLost(t: Tcb, now: number): boolean {
   for (let i = board.nextLost(0); i >= 0; i = board.nextLost(i + 1)) {
     const length = seqDistance(board.startOf(i), board.endOf(i));
     const pipe = pipeOf(t);
-    if (!t.forceOne && pipe > 0 && pipe + length > t.cubic.window) {
+    if (!t.forceOne && pipe > 0 && pipe + length > t.congestion.window) {
+      t.heldBack = true;
       t.windowLimited = true;
       return false;
     }
@@ -75,11 +78,14 @@ export function sendAgain(t: Tcb, i: number, now: number): boolean {
   const start = board.startOf(i);
   const push = length > 0 && seqAdd(start, length) === t.send.end ? PSH : 0;
   if (!sendSegment(t, start, ACK | push | (fin ? FIN : 0), length, now)) return false;
+  const pipe = pipeOf(t);
+  t.rate.sending(pipe, now);
   if (t.recovery !== RECOVERY.none && !t.canUndo && t.recoverStamp === 0) {
     t.recoverStamp = stampAt(t, now);
+    t.recoverEnd = board.endOf(i);
     t.canUndo = t.timestamps;
   }
-  board.sentAgain(i, now);
+  board.sentAgain(i, pipe, now);
   t.retransmits++;
   t.host.counters.retransmits++;
   sent(t, length, now);
@@ -88,25 +94,39 @@ export function sendAgain(t: Tcb, i: number, now: number): boolean {
 
 /** New data and FIN, as far as both windows, Nagle and pacing let it. */
 function sendNew(t: Tcb, now: number): void {
-  t.windowLimited = false;
-  if (t.una === t.nxt && now - t.sentAt > t.rto.value && unsentOf(t) > 0) t.cubic.idle();
+  t.heldBack = false;
+  if (t.una === t.nxt && unsentOf(t) > 0) {
+    t.congestion.resume(now - t.sentAt > t.rto.value, now);
+  }
+  const { window } = t.congestion;
   for (;;) {
     const unsent = unsentOf(t);
     const fin = t.finQueued && !t.finSent;
+    if (unsent < t.mss) noteOwnerLimited(t);
     if (unsent === 0 && !fin) return;
     const usable = seqDistance(t.nxt, seqAdd(t.una, t.wnd));
     const length = Math.min(unsent, usable, t.mss);
     if (length <= 0 && !(unsent === 0 && fin && usable > 0)) return;
     if (length < t.mss && !maySendSmall(t, length, unsent)) return;
     const pipe = pipeOf(t);
-    if (!t.forceOne && pipe > 0 && pipe + length > t.cubic.window) {
+    if (!t.forceOne && pipe > 0 && pipe + length > window) {
+      t.heldBack = true;
       t.windowLimited = true;
       return;
     }
     if (!mayGo(t, now)) return;
-    if (!sendFirst(t, length, usable, now)) return;
+    if (!sendFirst(t, length, usable, pipe, now)) return;
     t.forceOne = false;
   }
+}
+
+/**
+ * CheckIfApplicationLimited() (draft-ietf-ccwg-bbr): less than a segment is left, and the window
+ * would have let more go. What is lost was sent before, or this is not called.
+ */
+function noteOwnerLimited(t: Tcb): void {
+  const pipe = pipeOf(t);
+  if (pipe < t.congestion.window) t.rate.markAppLimited(pipe);
 }
 
 /**
@@ -128,12 +148,22 @@ function mayGo(t: Tcb, now: number): boolean {
   const at = t.pacing.nextAt(now);
   if (at <= now) return true;
   t.paceAt = at;
-  t.windowLimited = true;
+  t.heldBack = true;
   return false;
 }
 
-/** Sends `length` bytes for the first time, with the FIN if it is next; false when it could not. */
-export function sendFirst(t: Tcb, length: number, usable: number, now: number): boolean {
+/**
+ * Sends `length` bytes for the first time, with the FIN if it is next; false when it could not.
+ *
+ * @param pipe Bytes on their way.
+ */
+export function sendFirst(
+  t: Tcb,
+  length: number,
+  usable: number,
+  pipe: number,
+  now: number,
+): boolean {
   if (!t.board.hasRoom()) return false;
   const last = length === unsentOf(t);
   const fin = last && t.finQueued && !t.finSent && usable > length;
@@ -141,7 +171,8 @@ export function sendFirst(t: Tcb, length: number, usable: number, now: number): 
   if (!sendSegment(t, t.nxt, flags, length, now)) return false;
   const end = seqAdd(t.nxt, length + (fin ? 1 : 0));
   if (t.una === t.nxt) t.progressAt = now;
-  t.board.push(t.nxt, end, fin ? SENT.fin : 0, now);
+  t.rate.sending(pipe, now);
+  t.board.push(t.nxt, end, fin ? SENT.fin : 0, pipe + length, now);
   t.nxt = end;
   if (fin) t.finSent = true;
   if (length < t.mss) t.smallEnd = end;
@@ -153,7 +184,7 @@ export function sendFirst(t: Tcb, length: number, usable: number, now: number): 
 
 function sent(t: Tcb, length: number, now: number): void {
   t.pacing.sent(length + HEADERS, now);
-  if (t.recovery === RECOVERY.fast) t.reduction.sent(length);
+  if (t.recovery === RECOVERY.fast) t.congestion.sent(length);
   t.sentAt = now;
 }
 

@@ -216,6 +216,11 @@ function commitSegment(
   const length = size - IPV4_HEADER_LEN;
   const swapped = ((length & 0xff) << 8) | (length >>> 8);
   const pseudo = nativeWords(source) + nativeWords(destination) + (PROTOCOL.tcp << 8) + swapped;
+  if (ip.unsummed) {
+    ip.view.setUint16(tcp + TCP_CHECKSUM, foldSum(pseudo), true);
+    ip.sendUnsummed(at, source, destination, size);
+    return;
+  }
   const sum = foldSum(nativeSum(ip.view, tcp, length) + foldSum(pseudo));
   ip.view.setUint16(tcp + TCP_CHECKSUM, ~sum, true);
   ip.send(at, source, destination, PROTOCOL.tcp, size);
@@ -285,7 +290,6 @@ export function sendAbort(t: Tcb): void {
 /** The handshake is done: what was agreed on takes effect. */
 export function agree(t: Tcb): void {
   applyMss(t);
-  t.cubic.begin(t.mss);
   if (t.sendScale < 0) {
     t.sendScale = 0;
     t.receiveScale = 0;

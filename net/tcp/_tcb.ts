@@ -11,13 +11,14 @@
 import type { IpAddress } from "./address.ts";
 import type { ChunkPool } from "./chunk_pool.ts";
 import type { StackCounters } from "./counters.ts";
-import { Cubic } from "./cubic.ts";
+import type { CongestionControl, CongestionName } from "./congestion/control.ts";
+import { congestionControl } from "./congestion/choice.ts";
+import { DeliveryRate } from "./congestion/delivery_rate.ts";
 import type { Flow } from "./flow_table.ts";
 import type { IpOutput } from "./ip_out.ts";
 import type { Limits } from "./limits.ts";
-import { Pacing } from "./pacing.ts";
+import { Pacing } from "./congestion/pacing.ts";
 import { Rack } from "./rack.ts";
-import { RateReduction } from "./rate_reduction.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { RetransmissionTimeout } from "./rto.ts";
 import { Scoreboard } from "./scoreboard.ts";
@@ -148,8 +149,12 @@ export class Tcb implements Flow, Timed {
   finSent = false;
   /** End of the last small segment (Minshall's variant of RFC 9293 section 3.7.4). */
   smallEnd = 0;
+  /** Bytes never sent that `write` lets wait. */
+  unsentLimit: number = Infinity;
   /** `write` took less than it was given. */
   wantsRoom = false;
+  /** It was {@link unsentLimit} that was in the way: not an acknowledgment, but sending makes room. */
+  wantsSent = false;
   noDelay = false;
 
   // Receive sequence space.
@@ -188,14 +193,15 @@ export class Tcb implements Flow, Timed {
   readonly rack: Rack = new Rack();
   readonly board: Scoreboard;
   readonly rto: RetransmissionTimeout = new RetransmissionTimeout();
-  readonly cubic: Cubic = new Cubic(DEFAULT_MSS);
-  readonly reduction: RateReduction = new RateReduction();
+  readonly rate: DeliveryRate = new DeliveryRate();
   readonly pacing: Pacing = new Pacing();
+  readonly congestion: CongestionControl;
   recovery: number = RECOVERY.none;
   /** SND.NXT when the recovery began. */
   recoverAt = 0;
-  /** Timestamp of its first retransmission (RFC 3522); valid while `canUndo`. */
+  /** Timestamp and end of its first retransmission (RFC 3522); valid while `canUndo`. */
   recoverStamp = 0;
+  recoverEnd = 0;
   canUndo = false;
   /** One segment goes out whatever the window says. */
   forceOne = false;
@@ -203,7 +209,9 @@ export class Tcb implements Flow, Timed {
   duplicates = 0;
   duplicateBytes = 0;
   newDuplicateBytes = 0;
-  /** The window, not the owner, held sending back. */
+  /** The congestion window or the schedule, not the owner, held sending back. */
+  heldBack = false;
+  /** The congestion window did. */
   windowLimited = false;
   tlpActive = false;
   tlpEnd = 0;
@@ -219,6 +227,9 @@ export class Tcb implements Flow, Timed {
   ackStampKnown = false;
   ackStamp = 0;
   ackEchoAt = -1;
+  /** Timestamp echoed by the first of them that acknowledged up to `recoverEnd`. */
+  undoStampKnown = false;
+  undoStamp = 0;
   /** Bytes in flight before. */
   flightBefore = 0;
   /** A SACK block reported something twice (RFC 2883). */
@@ -257,6 +268,7 @@ export class Tcb implements Flow, Timed {
     remote: IpAddress,
     remotePort: number,
     mtu: number,
+    congestion: CongestionName,
     now: number,
   ) {
     this.host = host;
@@ -267,7 +279,8 @@ export class Tcb implements Flow, Timed {
     this.pathMtu = mtu;
     this.send = new SendBuffer(host.chunks, host.limits.bufferBytes);
     this.receive = new ReceiveBuffer(host.chunks, host.limits.bufferBytes, host.limits.gaps);
-    this.board = new Scoreboard(host.rings, this.rack);
+    this.congestion = congestionControl(congestion, this.rate, this.pacing);
+    this.board = new Scoreboard(host.rings, this.rack, this.rate, this.congestion);
     this.receiveScale = scaleFor(host.limits.bufferBytes);
     this.startedAt = now;
     this.heardAt = now;
@@ -294,6 +307,11 @@ export function unsentOf(t: Tcb): number {
   return Math.max(0, seqDistance(t.nxt, t.send.end));
 }
 
+/** Whether so much was sent that the owner may write again. */
+export function hasSentEnough(t: Tcb): boolean {
+  return t.wantsSent && 2 * unsentOf(t) <= t.unsentLimit;
+}
+
 /** Whether our FIN was acknowledged. */
 export function finAcknowledged(t: Tcb): boolean {
   return t.finSent && t.una === t.nxt;
@@ -308,7 +326,7 @@ export function stampAt(t: Tcb, now: number): number {
 export function applyMss(t: Tcb): void {
   const most = Math.min(t.peerMss, t.pathMtu - HEADERS) - (t.timestamps ? 12 : 0);
   t.mss = Math.max(MIN_MSS, most);
-  t.cubic.setMss(t.mss);
+  t.congestion.setMss(t.mss);
 }
 
 /** Has the owner told of something, and the connection looked at. */
@@ -333,6 +351,7 @@ export function release(t: Tcb, keepUnread: boolean): void {
   t.send.clear();
   t.board.clear();
   if (!keepUnread) t.receive.clear();
+  t.wantsSent = false;
   t.rtoAt = Infinity;
   t.ptoAt = Infinity;
   t.reorderAt = Infinity;

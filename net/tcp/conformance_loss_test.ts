@@ -189,6 +189,21 @@ Deno.test("RFC 3522, RFC 4015: a timeout that was none is taken back", () => {
   assert.ok(!s.sent().some((line) => line.startsWith(`. ${at(4)}:`)));
 });
 
+Deno.test("RFC 3522 3.2: what comes before the retransmission does not show that it was needless", () => {
+  const s = flight(8, false);
+  const stamp = s.stamp;
+  s.wait(400);
+  assert.ok(s.sent().length > 0);
+  assert.equal(s.stack.counters.timeouts, 1);
+  const reduced = s.c.stats.congestionWindow;
+  // The first half of the segment had arrived before, by its timestamp; the rest had not.
+  s.in({ flags: ".", ack: at(0) + 500, ts: [102, stamp] });
+  assert.equal(s.stack.counters.undone, 0);
+  s.in({ flags: ".", ack: at(1), ts: [103, s.stamp] });
+  assert.equal(s.stack.counters.undone, 0);
+  assert.ok(s.c.stats.congestionWindow < 3 * reduced);
+});
+
 Deno.test("RFC 2018 8: what was reported and dropped again is sent again after a timeout", () => {
   const s = flight(6);
   s.wait(30);

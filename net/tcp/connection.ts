@@ -21,11 +21,13 @@
  */
 
 import { sendAbort } from "./_segment_write.ts";
-import { type CloseReason, EVENT, finish, type KeepAlive, type Tcb } from "./_tcb.ts";
+import { type CloseReason, EVENT, finish, type KeepAlive, type Tcb, unsentOf } from "./_tcb.ts";
 import { fromIpAddress } from "./address.ts";
+import type { CongestionName } from "./congestion/control.ts";
 import { STATE, type StateName, stateName } from "./state.ts";
 
 export type { CloseReason, KeepAlive } from "./_tcb.ts";
+export type { CongestionName } from "./congestion/control.ts";
 
 /** What an owner is told. One object may serve many connections. */
 export interface TcpHandler {
@@ -51,6 +53,14 @@ export interface TcpOptions {
   readonly connectMs?: number;
   /** How long data may stay unacknowledged, in ms. @default {300000} */
   readonly giveUpMs?: number;
+  /**
+   * Bytes that wait here to be sent for the first time, beyond which `write` takes nothing; it says so
+   * when half of them have gone. A proxy that has its bytes from somewhere leaves them there, where
+   * they hold the sender back. @default {as many as are buffered}
+   */
+  readonly unsentBytes?: number;
+  /** What decides how much is on its way, and how fast. @default {the stack's} */
+  readonly congestion?: CongestionName;
 }
 
 /** How a connection does. */
@@ -61,6 +71,8 @@ export interface TcpStats {
   readonly minRoundTripMs: number;
   /** Retransmission timeout, in ms. */
   readonly timeoutMs: number;
+  /** What decides about it. */
+  readonly congestion: CongestionName;
   /** Congestion window, in bytes. */
   readonly congestionWindow: number;
   /** Window that the other side allows, in bytes. */
@@ -89,6 +101,7 @@ export class TcpConnection {
     t.keepalive = options.keepalive;
     t.connectMs = options.connectMs ?? t.connectMs;
     t.giveUpMs = options.giveUpMs ?? t.giveUpMs;
+    t.unsentLimit = options.unsentBytes ?? t.unsentLimit;
   }
 
   /** Its state, in the spelling of RFC 9293. */
@@ -128,7 +141,7 @@ export class TcpConnection {
 
   /** Bytes that `write` would take, memory permitting. */
   get writable(): number {
-    return mayWrite(this.#t) ? this.#t.send.room : 0;
+    return mayWrite(this.#t) ? roomOf(this.#t) : 0;
   }
 
   /** Bytes written that the other side has not acknowledged. */
@@ -138,8 +151,21 @@ export class TcpConnection {
 
   /** Moves bytes that have arrived to `into[at..]`; how many, 0 when there are none now. */
   read(into: Uint8Array, at = 0, length: number = into.length - at): number {
+    return this.skip(this.peek(into, at, length));
+  }
+
+  /**
+   * Copies bytes that have arrived to `into[at..]` without taking them, for an owner who does not
+   * know yet how many it can pass on; how many.
+   */
+  peek(into: Uint8Array, at = 0, length: number = into.length - at): number {
+    return this.#t.receive.peek(into, at, Math.min(length, into.length - at));
+  }
+
+  /** Takes bytes as `read` does, without copying them; how many. */
+  skip(length: number): number {
     const t = this.#t;
-    const count = t.receive.read(into, at, Math.min(length, into.length - at));
+    const count = t.receive.skip(length);
     if (count > 0 && t.state !== STATE.closed) {
       t.hasRead = true;
       t.host.changed(t);
@@ -155,10 +181,12 @@ export class TcpConnection {
     const t = this.#t;
     if (!mayWrite(t)) return 0;
     const wanted = Math.min(length, from.length - at);
-    const taken = t.send.write(from, at, wanted);
+    const room = roomOf(t);
+    const taken = t.send.write(from, at, Math.min(wanted, room));
     if (taken < wanted) {
       t.wantsRoom = true;
-      if (t.send.room > 0) t.host.starved(t);
+      t.wantsSent = taken === room && room < t.send.room + taken;
+      if (taken < room) t.host.starved(t);
     }
     if (taken > 0) t.host.changed(t);
     return taken;
@@ -170,6 +198,7 @@ export class TcpConnection {
     if (!mayWrite(t)) return;
     t.finQueued = true;
     t.wantsRoom = false;
+    t.wantsSent = false;
     if (t.state === STATE.established) t.state = STATE.finWait1;
     else if (t.state === STATE.closeWait) t.state = STATE.lastAck;
     t.host.changed(t);
@@ -182,9 +211,7 @@ export class TcpConnection {
       t.receive.clear();
       return;
     }
-    // RFC 9293 section 3.10.5.
-    if (t.state !== STATE.synSent) sendAbort(t);
-    finish(t, "aborted");
+    abort(t);
   }
 
   /** Whether small writes go out at once. */
@@ -221,7 +248,8 @@ export class TcpConnection {
       roundTripMs: t.rto.smoothed,
       minRoundTripMs: t.rack.minRoundTrip,
       timeoutMs: t.rto.value,
-      congestionWindow: Math.floor(t.cubic.window),
+      congestion: t.congestion.name,
+      congestionWindow: Math.floor(t.congestion.window),
       sendWindow: t.wnd,
       receiveLimit: t.receive.limit,
       segmentBytes: t.mss,
@@ -230,6 +258,19 @@ export class TcpConnection {
       bytesOut: t.bytesOut,
     };
   }
+}
+
+/** Ends a connection that is not closed with a reset (RFC 9293 section 3.10.5). */
+export function abort(t: Tcb): void {
+  if (t.state !== STATE.synSent) sendAbort(t);
+  finish(t, "aborted");
+}
+
+/** Bytes that may be written, memory permitting. */
+function roomOf(t: Tcb): number {
+  // Without the SYN, which is unsent at first.
+  const unsent = Math.min(unsentOf(t), t.send.length);
+  return Math.min(t.send.room, Math.max(0, t.unsentLimit - unsent));
 }
 
 function mayWrite(t: Tcb): boolean {

@@ -22,7 +22,7 @@ export class StackCounters {
   notForUs = 0;
   /** In: from an address that nobody can have: broadcast, multicast, unspecified, our own. */
   badSource = 0;
-  /** In: a fragment; they are not put together. */
+  /** In: fragments; what becomes of them is counted in `Stack.fragments`. */
   fragment = 0;
   /** In: a protocol that nothing here takes. */
   unknownProtocol = 0;
@@ -57,8 +57,10 @@ export class StackCounters {
   noTimestamp = 0;
   /** Out: challenge ACKs (RFC 5961). */
   challenges = 0;
-  /** In: a SYN that found {@link Limits.connections} or {@link Limits.pending} used up. */
+  /** In: a SYN that found {@link Limits.connections}, or {@link Limits.pending} in one batch, used up. */
   synDropped = 0;
+  /** A SYN that waited for its owner and made room for another. */
+  pendingEvicted = 0;
   /** A half-open connection that made room for another. */
   halfOpenEvicted = 0;
   /** A TIME-WAIT that made room for another. */

@@ -6,20 +6,12 @@
  * @module
  */
 
+import { heldMemory } from "../../tests/support/held_memory.ts";
 import { ADDRESS_B, Simulation } from "./simulation_fixture.ts";
-
-/** Bytes that the process holds after everything unused was taken away. */
-function held(): number {
-  const collect = Reflect.get(globalThis, "gc");
-  if (typeof collect !== "function") throw new Error("Cannot measure: want --expose-gc");
-  for (let i = 0; i < 3; i++) collect();
-  const { heapUsed, external } = Deno.memoryUsage();
-  return heapUsed + external;
-}
 
 function main(flows: number): void {
   const sim = new Simulation({ seed: 1, link: { delayMs: 1 } });
-  const before = held();
+  const before = heldMemory();
   sim.b.listen({
     onSyn: (pending) => {
       pending.accept({ onReadable: (c) => void c.read(new Uint8Array(4096)) });
@@ -38,7 +30,7 @@ function main(flows: number): void {
   if (connections !== flows || bufferBytes !== 0) {
     throw new Error("Cannot measure: flows are missing");
   }
-  const taken = (held() - before) / 2;
+  const taken = (heldMemory() - before) / 2;
   Deno.stdout.writeSync(new TextEncoder().encode(`${Math.round(taken)}\n`));
 }
 

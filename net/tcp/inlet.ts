@@ -33,6 +33,11 @@ export class Inlet implements PacketSink {
     this.#stack.input(this.buffer, 0, length, this.now);
   }
 
+  /** See {@link PacketSink.takeWhole}. */
+  takeWhole(buffer: Uint8Array, at: number, length: number): void {
+    this.#stack.input(buffer, at, length, this.now, true);
+  }
+
   /** Ends the batch. */
   flush(): void {
     this.#stack.flush(this.now);

@@ -29,6 +29,10 @@ export class IpPacket {
   payloadAt = 0;
   /** Offset behind its last byte. */
   end = 0;
+  /** Whether it is only a piece of a packet. */
+  fragment = false;
+  /** Whether nothing can have damaged it, whatever its checksum says. */
+  sound = false;
   /** Protocol number. */
   protocol = 0;
   /** Where it comes from. */
@@ -83,10 +87,8 @@ export class IpPacket {
       counters.badSource++;
       return false;
     }
-    if ((view.getUint16(at + IPV4_FRAGMENT) & IPV4_IS_FRAGMENT) !== 0) {
-      counters.fragment++;
-      return false;
-    }
+    this.fragment = (view.getUint16(at + IPV4_FRAGMENT) & IPV4_IS_FRAGMENT) !== 0;
+    this.sound = false;
     this.buffer = buffer;
     this.view = view;
     this.at = at;

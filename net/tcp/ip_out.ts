@@ -20,6 +20,7 @@ import {
   IPV4_SOURCE,
   IPV4_TOTAL_LENGTH,
   IPV4_TTL,
+  PROTOCOL,
 } from "../wire/ipv4.ts";
 import type { IpAddress } from "./address.ts";
 import type { StackCounters } from "./counters.ts";
@@ -30,7 +31,9 @@ export class IpOutput {
   buffer: Uint8Array;
   /** The same, for fields. */
   view: DataView;
-  readonly #sink: PacketSink;
+  /** Whether the sink takes segments of TCP without a checksum. */
+  unsummed: boolean;
+  #sink: PacketSink;
   readonly #counters: StackCounters;
   #identification = 0;
   #dirty = false;
@@ -41,6 +44,14 @@ export class IpOutput {
     this.#counters = counters;
     this.buffer = sink.buffer;
     this.view = viewOf(sink.buffer);
+    this.unsummed = sink.commitUnsummed !== undefined;
+  }
+
+  /** Writes to `sink` from now on. */
+  redirect(sink: PacketSink): void {
+    this.flush();
+    this.#sink = sink;
+    this.unsummed = sink.commitUnsummed !== undefined;
   }
 
   /** Room for one packet of `size` bytes: its offset in {@link buffer}, or -1, counted. */
@@ -65,22 +76,73 @@ export class IpOutput {
     protocol: number,
     length: number,
   ): void {
+    // Consecutive, so that segments of one flow can be joined again (RFC 6864 leaves it open).
+    const identification = this.nextIdentification();
+    this.sendFragment(at, source, destination, protocol, length, identification, IPV4_DF);
+  }
+
+  /** The same for a segment of TCP whose checksum is left to the sink, which must be {@link unsummed}. */
+  sendUnsummed(at: number, source: IpAddress, destination: IpAddress, length: number): void {
+    this.#writeHeader(
+      at,
+      source,
+      destination,
+      PROTOCOL.tcp,
+      length,
+      this.nextIdentification(),
+      IPV4_DF,
+    );
+    this.#sink.commitUnsummed?.(length);
+    this.#committed();
+  }
+
+  /** An identification that was not used for the last 65535 packets. */
+  nextIdentification(): number {
+    const identification = this.#identification;
+    this.#identification = (identification + 1) & 0xffff;
+    return identification;
+  }
+
+  /** The same with an identification and the field of flags and offset. */
+  sendFragment(
+    at: number,
+    source: IpAddress,
+    destination: IpAddress,
+    protocol: number,
+    length: number,
+    identification: number,
+    fragment: number,
+  ): void {
+    this.#writeHeader(at, source, destination, protocol, length, identification, fragment);
+    this.#sink.commit(length);
+    this.#committed();
+  }
+
+  #committed(): void {
+    this.#counters.packetsOut++;
+    this.#dirty = true;
+  }
+
+  #writeHeader(
+    at: number,
+    source: IpAddress,
+    destination: IpAddress,
+    protocol: number,
+    length: number,
+    identification: number,
+    fragment: number,
+  ): void {
     const view = this.view;
     view.setUint16(at, IPV4_PLAIN << 8);
     view.setUint16(at + IPV4_TOTAL_LENGTH, length);
-    // Consecutive, so that segments of one flow can be joined again (RFC 6864 leaves it open).
-    view.setUint16(at + IPV4_IDENTIFICATION, this.#identification);
-    this.#identification = (this.#identification + 1) & 0xffff;
-    view.setUint16(at + IPV4_FRAGMENT, IPV4_DF);
+    view.setUint16(at + IPV4_IDENTIFICATION, identification);
+    view.setUint16(at + IPV4_FRAGMENT, fragment);
     view.setUint8(at + IPV4_TTL, IPV4_DEFAULT_TTL);
     view.setUint8(at + IPV4_PROTOCOL, protocol);
     view.setUint16(at + IPV4_CHECKSUM, 0);
     view.setInt32(at + IPV4_SOURCE, source);
     view.setInt32(at + IPV4_DESTINATION, destination);
     view.setUint16(at + IPV4_CHECKSUM, ~nativeSum(view, at, IPV4_HEADER_LEN), true);
-    this.#sink.commit(length);
-    this.#counters.packetsOut++;
-    this.#dirty = true;
   }
 
   /** Ends a burst. */

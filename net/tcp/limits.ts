@@ -8,9 +8,15 @@
 export interface Limits {
   /** Connections, half-open ones included, without TIME-WAIT. Beyond: a SYN is dropped. @default {16384} */
   readonly connections: number;
-  /** SYNs whose owner has not answered yet. Beyond: a new SYN is dropped. @default {1024} */
+  /**
+   * SYNs whose owner has not answered yet. Beyond, or beyond half of it from one address: the oldest
+   * is forgotten for the new one; what is more than that in one batch is dropped. @default {2048}
+   */
   readonly pending: number;
-  /** Connections in SYN-RECEIVED. Beyond: the oldest is forgotten for the new one. @default {512} */
+  /**
+   * Connections in SYN-RECEIVED. Beyond, or beyond half of it from one address: the oldest is forgotten
+   * for the new one. @default {1024}
+   */
   readonly halfOpen: number;
   /** Records in TIME-WAIT. Beyond: the oldest ends early. @default {4096} */
   readonly timeWait: number;
@@ -23,6 +29,8 @@ export interface Limits {
   readonly totalBytes: number;
   /** Gaps in what one connection has received. Beyond: what would open another is dropped. @default {256} */
   readonly gaps: number;
+  /** Lowest port that is chosen for what has asked for none; 65535 is the highest. @default {49152} */
+  readonly firstPort: number;
   /** Resets and ICMP errors per second for packets that belong to nothing. @default {500} */
   readonly answersPerSecond: number;
   /** Echo replies per second. @default {1000} */
@@ -32,12 +40,13 @@ export interface Limits {
 /** What holds where nothing else is said. */
 export const DEFAULT_LIMITS: Limits = {
   connections: 16384,
-  pending: 1024,
-  halfOpen: 512,
+  pending: 2048,
+  halfOpen: 1024,
   timeWait: 4096,
   bufferBytes: 4 * 1024 * 1024,
   totalBytes: 128 * 1024 * 1024,
   gaps: 256,
+  firstPort: 49152, // RFC 6335 section 6
   answersPerSecond: 500,
   echoesPerSecond: 1000,
 };

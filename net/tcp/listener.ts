@@ -148,6 +148,11 @@ export class ListenerTable {
     return listener;
   }
 
+  /** Forgets all of them. */
+  clear(): void {
+    this.#byPort.clear();
+  }
+
   /** Who waits for connections to this address and port. */
   find(address: IpAddress, port: number): TcpListener | undefined {
     return this.#at(port, address) ?? this.#at(0, address);

@@ -32,6 +32,11 @@ export interface Protocol {
   input(packet: IpPacket, now: number): void;
   /** Hears that a packet of ours did not arrive. Never throws. */
   error?(error: IcmpError, now: number): void;
+  /**
+   * Whether something here takes what these exchange; of ICMP the port of ours is the identifier of an
+   * echo, and that of theirs 0.
+   */
+  owns?(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): boolean;
   /** A batch has ended: tells its owners and sends. */
   flush?(now: number): void;
   /** Looks at its timers; when to be called again, in ms; Infinity: never. */

@@ -64,9 +64,20 @@ export class ReceiveBuffer {
 
   /** Hands bytes to the owner; how many. */
   read(into: Uint8Array, at: number, length: number): number {
+    return this.skip(this.peek(into, at, length));
+  }
+
+  /** Shows bytes to the owner, who will get them again; how many. */
+  peek(into: Uint8Array, at: number, length: number): number {
+    const count = Math.max(0, Math.min(length, this.readable));
+    if (count > 0) this.#bytes.read(0, into, at, count);
+    return count;
+  }
+
+  /** Forgets bytes that the owner has seen; how many. */
+  skip(length: number): number {
     const count = Math.min(length, this.readable);
     if (count <= 0) return 0;
-    this.#bytes.read(0, into, at, count);
     this.readable -= count;
     this.#readSince += count;
     if (this.readable === 0 && this.gaps.count === 0) this.#bytes.clear();

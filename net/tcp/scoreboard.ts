@@ -14,21 +14,11 @@
  * @module
  */
 
+import type { CongestionControl } from "./congestion/control.ts";
+import type { DeliveryRate } from "./congestion/delivery_rate.ts";
 import type { Rack } from "./rack.ts";
-import type { SegmentRing, SegmentRingPool } from "./segment_ring.ts";
+import { type SegmentRing, type SegmentRingPool, SENT, SNAPSHOT } from "./segment_ring.ts";
 import { seqAtMost, seqBefore, seqDistance } from "./sequence.ts";
-
-/** What is known of a segment in flight. */
-export const SENT = {
-  /** A SACK block covers it. */
-  sacked: 1,
-  /** It counts as lost and was not sent again yet. */
-  lost: 2,
-  /** It was sent more than once. */
-  again: 4,
-  /** Its last sequence number is the FIN. */
-  fin: 8,
-} as const;
 
 /** Segments in flight. */
 export class Scoreboard {
@@ -53,6 +43,8 @@ export class Scoreboard {
 
   readonly #pool: SegmentRingPool;
   readonly #rack: Rack;
+  readonly #rate: DeliveryRate;
+  readonly #congestion: CongestionControl;
   #ring: SegmentRing | undefined;
   #head = 0;
   // Ranges that the last SACK blocks covered: the next ones mostly repeat them.
@@ -60,10 +52,17 @@ export class Scoreboard {
   readonly #seenRight = [0, 0, 0, 0];
   #anySeen = false;
 
-  /** An empty one, with no memory. */
-  constructor(pool: SegmentRingPool, rack: Rack) {
+  /** An empty one, with no memory. It tells the others what has arrived and what is lost. */
+  constructor(
+    pool: SegmentRingPool,
+    rack: Rack,
+    rate: DeliveryRate,
+    congestion: CongestionControl,
+  ) {
     this.#pool = pool;
     this.#rack = rack;
+    this.#rate = rate;
+    this.#congestion = congestion;
   }
 
   #slot(i: number): number {
@@ -97,31 +96,36 @@ export class Scoreboard {
     return this.#grow();
   }
 
-  /** Adds a segment that is about to be sent for the first time; there is room. */
-  push(start: number, end: number, flags: number, now: number): void {
+  /**
+   * Adds a segment that is about to be sent for the first time; there is room.
+   *
+   * @param inFlight Bytes on their way, with it.
+   */
+  push(start: number, end: number, flags: number, inFlight: number, now: number): void {
     const ring = this.#ring;
     if (ring === undefined) return;
     const slot = this.#slot(this.count++);
     ring.start[slot] = start;
     ring.end[slot] = end;
-    ring.flags[slot] = flags;
-    ring.sentAt[slot] = now;
+    this.#stamp(ring, slot, flags, inFlight, now);
   }
 
-  /** Entry `i` was sent again: it is on its way. */
-  sentAgain(i: number, now: number): void {
+  /** Entry `i` was sent again: it is on its way, with `inFlight` bytes that were before. */
+  sentAgain(i: number, inFlight: number, now: number): void {
     const ring = this.#ring;
     if (ring === undefined) return;
     const slot = this.#slot(i);
     const flags = ring.flags[slot] ?? 0;
     if ((flags & SENT.lost) !== 0) this.lost -= seqDistance(this.startOf(i), this.endOf(i));
     if ((flags & SENT.again) === 0) this.again++;
-    ring.flags[slot] = (flags & ~SENT.lost) | SENT.again;
-    ring.sentAt[slot] = now;
+    const length = seqDistance(this.startOf(i), this.endOf(i));
+    const kept = flags & ~(SENT.lost | SENT.ownerLimited);
+    this.#stamp(ring, slot, kept | SENT.again, inFlight + length, now);
   }
 
   /** Forgets what earlier acknowledgments have told. */
   beginAck(): void {
+    this.#rate.beginAck();
     this.newlyDelivered = 0;
     this.oldestSentAt = -1;
     this.newestSentAt = -1;
@@ -150,6 +154,7 @@ export class Scoreboard {
         else {
           if ((flags & SENT.lost) !== 0) this.lost -= part;
           this.newlyDelivered += part;
+          this.#rate.delivered += part;
         }
         break;
       }
@@ -165,6 +170,7 @@ export class Scoreboard {
       this.#head++;
       this.count--;
     }
+    this.#rate.take(ring, now);
     if (this.count === 0) this.#release();
     else if (this.sacked === 0) this.#forgetSeen();
   }
@@ -203,6 +209,7 @@ export class Scoreboard {
       this.#arrived(ring, slot, echo, false, now);
     }
     if (covered === from) return;
+    this.#rate.take(ring, now);
     const keep = seen >= 0 ? seen : this.#oldestSeen();
     this.#anySeen = true;
     if (seen < 0) this.#seenLeft[keep] = this.startOf(first);
@@ -252,12 +259,33 @@ export class Scoreboard {
   /** Counts entry `i` as lost, unless it was SACKed or is already. */
   markLost(i: number): void {
     const ring = this.#ring;
-    if (ring === undefined || i >= this.count) return;
+    if (ring === undefined || !this.markUnsent(i)) return;
+    const slot = this.#slot(i);
+    const length = seqDistance(ring.start[slot] ?? 0, ring.end[slot] ?? 0);
+    const rate = this.#rate;
+    rate.lost += length;
+    const limited = ((ring.flags[slot] ?? 0) & SENT.ownerLimited) !== 0;
+    const apart = i === 0 || (this.flagsOf(i - 1) & SENT.lost) === 0;
+    const { snapshots } = ring;
+    const at = SNAPSHOT.size * slot;
+    const inFlight = snapshots[at + SNAPSHOT.inFlight] ?? 0;
+    const since = rate.lost - (snapshots[at + SNAPSHOT.lost] ?? 0);
+    this.#congestion.segmentLost(length, inFlight, since, limited, apart);
+  }
+
+  /**
+   * Has entry `i` sent again as if it were lost, for a reason that says nothing about the path; false
+   * when it was SACKed or is to be sent again already.
+   */
+  markUnsent(i: number): boolean {
+    const ring = this.#ring;
+    if (ring === undefined || i >= this.count) return false;
     const slot = this.#slot(i);
     const flags = ring.flags[slot] ?? 0;
-    if ((flags & (SENT.sacked | SENT.lost)) !== 0) return;
+    if ((flags & (SENT.sacked | SENT.lost)) !== 0) return false;
     ring.flags[slot] = flags | SENT.lost;
     this.lost += seqDistance(ring.start[slot] ?? 0, ring.end[slot] ?? 0);
+    return true;
   }
 
   /** Index of the first lost entry at or behind `from`; -1: none. */
@@ -342,10 +370,20 @@ export class Scoreboard {
     const sentAt = ring.sentAt[slot] ?? 0;
     const end = ring.end[slot] ?? 0;
     const again = (flags & SENT.again) !== 0;
-    this.newlyDelivered += seqDistance(ring.start[slot] ?? 0, end);
+    const size = seqDistance(ring.start[slot] ?? 0, end);
+    this.newlyDelivered += size;
+    this.#rate.arrived(slot, sentAt, end, size);
     if (!again && !ambiguous && sentAt > this.newestSentAt) this.newestSentAt = sentAt;
     const older = again && echo >= 0 && echo < Math.floor(sentAt);
     this.#rack.delivered(sentAt, end, again, older, ambiguous, now);
+  }
+
+  /** OnPacketSent() (draft-ietf-ccwg-bbr), its part for the segment. */
+  #stamp(ring: SegmentRing, slot: number, flags: number, inFlight: number, now: number): void {
+    const rate = this.#rate;
+    ring.flags[slot] = rate.appLimited > 0 ? flags | SENT.ownerLimited : flags;
+    ring.sentAt[slot] = now;
+    rate.stamp(ring, slot, inFlight);
   }
 
   /** Index of the first entry that begins at or behind `sequence`. */

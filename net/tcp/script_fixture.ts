@@ -44,7 +44,7 @@ const THEIR_ISN = 0xfffffff0;
 
 /** A segment that the test sends; sequence numbers are relative. */
 export interface SegmentIn {
-  /** Letters: S, F, R, P, U and `.` for ACK. */
+  /** Letters: S, F, R, P, U, E for ECE, W for CWR, and `.` for ACK. */
   readonly flags: string;
   /** First sequence number. @default {the next one} */
   readonly seq?: number;
@@ -74,6 +74,8 @@ const LETTERS: readonly [string, number][] = [
   ["R", TCP_FLAG.rst],
   ["P", TCP_FLAG.psh],
   ["U", TCP_FLAG.urg],
+  ["E", TCP_FLAG.ece],
+  ["W", TCP_FLAG.cwr],
   [".", TCP_FLAG.ack],
 ];
 
@@ -155,6 +157,8 @@ export class Script {
       out: this.#sink,
       random: (length) => new Uint8Array(length).map(() => random.below(256)),
       now: this.now,
+      // What the tests of single sections say of the window is said of CUBIC.
+      congestion: "cubic",
       ...options,
     });
     this.stack.listen({

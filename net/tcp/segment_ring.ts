@@ -14,6 +14,36 @@ const KEPT = 64;
 /** Most segments in flight on one connection; more wait in the send buffer. */
 export const MAX_IN_FLIGHT = 4096;
 
+/** What is known of a segment in flight. */
+export const SENT = {
+  /** A SACK block covers it. */
+  sacked: 1,
+  /** It counts as lost and was not sent again yet. */
+  lost: 2,
+  /** It was sent more than once. */
+  again: 4,
+  /** Its last sequence number is the FIN. */
+  fin: 8,
+  /** The owner had too little to send when it was sent last. */
+  ownerLimited: 16,
+} as const;
+
+/** Where the numbers of a snapshot (`congestion/delivery_rate.ts`) are, and how many. */
+export const SNAPSHOT = {
+  /** Bytes delivered. */
+  delivered: 0,
+  /** When they were, in ms. */
+  deliveredAt: 1,
+  /** When the flight began that the segment belongs to, in ms. */
+  firstSentAt: 2,
+  /** Bytes lost. */
+  lost: 3,
+  /** Bytes on their way, with the segment. */
+  inFlight: 4,
+  /** Numbers. */
+  size: 5,
+} as const;
+
 /** Records of segments, by slot. */
 export class SegmentRing {
   /** Slots, a power of two. */
@@ -26,6 +56,8 @@ export class SegmentRing {
   readonly flags: Uint8Array;
   /** When it was sent last, in ms. */
   readonly sentAt: Float64Array;
+  /** What was known of the connection by then: {@link SNAPSHOT} numbers for each. */
+  readonly snapshots: Float64Array;
 
   /** A ring of `size` slots. */
   constructor(size: number) {
@@ -34,6 +66,7 @@ export class SegmentRing {
     this.end = new Int32Array(size);
     this.flags = new Uint8Array(size);
     this.sentAt = new Float64Array(size);
+    this.snapshots = new Float64Array(SNAPSHOT.size * size);
   }
 
   /** Copies the record in `slot` to `to` of another ring, or of this one. */
@@ -42,6 +75,9 @@ export class SegmentRing {
     other.end[to] = this.end[slot] ?? 0;
     other.flags[to] = this.flags[slot] ?? 0;
     other.sentAt[to] = this.sentAt[slot] ?? 0;
+    for (let i = 0; i < SNAPSHOT.size; i++) {
+      other.snapshots[SNAPSHOT.size * to + i] = this.snapshots[SNAPSHOT.size * slot + i] ?? 0;
+    }
   }
 }
 

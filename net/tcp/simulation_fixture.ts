@@ -6,6 +6,7 @@
 
 import { Random } from "../../tests/doubles/random.ts";
 import type { PacketSink } from "../os/sink.ts";
+import type { CongestionName } from "./congestion/control.ts";
 import type { Limits } from "./limits.ts";
 import { Stack } from "./stack.ts";
 
@@ -160,6 +161,8 @@ export interface SimulationOptions {
   readonly mtu?: number;
   /** Limits of both stacks. */
   readonly limits?: Partial<Limits>;
+  /** Congestion control of both stacks. @default {theirs} */
+  readonly congestion?: CongestionName;
   /** Where the clock begins, in ms. @default {1000000} */
   readonly startMs?: number;
 }
@@ -201,6 +204,7 @@ export class Simulation {
       random: bytes,
       now: this.now,
       limits: options.limits ?? {},
+      ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
     };
     this.a = new Stack({ ...common, address: ADDRESS_A, out: this.ab });
     this.b = new Stack({ ...common, address: ADDRESS_B, out: this.ba });

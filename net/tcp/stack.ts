@@ -17,11 +17,23 @@
 
 import type { PacketSink } from "../os/sink.ts";
 import { viewOf } from "../wire/bytes.ts";
-import { UNREACHABLE } from "../wire/icmp_error.ts";
-import { PROTOCOL } from "../wire/ipv4.ts";
+import { ICMP, ICMP_HEADER_LEN, ICMP_REST } from "../wire/icmp.ts";
+import { ICMP_QUOTED_BYTES, UNREACHABLE } from "../wire/icmp_error.ts";
+import {
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_HEADER_LEN,
+  IPV4_IS_FRAGMENT,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  ipv4HeaderLength,
+  PROTOCOL,
+} from "../wire/ipv4.ts";
 import { toIpAddress } from "./address.ts";
+import type { CongestionName } from "./congestion/control.ts";
 import type { TcpConnection } from "./connection.ts";
 import { StackCounters } from "./counters.ts";
+import { Reassembly } from "./fragments.ts";
 import { Icmp } from "./icmp.ts";
 import { IpPacket } from "./ip_in.ts";
 import { IpOutput } from "./ip_out.ts";
@@ -34,6 +46,8 @@ import { type ConnectFault, type ConnectOptions, Tcp } from "./tcp.ts";
 /** Least MTU, in bytes (RFC 791 section 3.2: what every host takes). */
 const MIN_MTU = 576;
 const MAX_MTU = 65535;
+/** What the measurements in docs/tcp.md speak for. */
+const DEFAULT_CONGESTION: CongestionName = "bbr";
 
 /** What a stack is made of. */
 export interface StackOptions {
@@ -49,6 +63,8 @@ export interface StackOptions {
   readonly now: number;
   /** Whether packets for any address are taken, as a gateway does. @default {false} */
   readonly promiscuous?: boolean;
+  /** Congestion control of connections that ask for none. @default {"bbr"} */
+  readonly congestion?: CongestionName;
   /** Limits other than the default ones. */
   readonly limits?: Partial<Limits>;
 }
@@ -69,6 +85,8 @@ export interface StackUse {
 export class Stack {
   /** What it has seen and refused. */
   readonly counters: StackCounters = new StackCounters();
+  /** Pieces of packets that wait for the others. */
+  readonly fragments: Reassembly = new Reassembly();
   /** ICMP, for whoever pings. */
   readonly icmp: Icmp;
   /** Packets on their way out, for protocols registered here. */
@@ -103,7 +121,19 @@ export class Stack {
     const echoes = new RateLimit(limits.echoesPerSecond);
     this.icmp = new Icmp(this.ip, this.counters, echoes, answers, this.#protocols);
     const { ip, icmp, counters } = this;
-    this.#tcp = new Tcp(address, mtu, ip, icmp, counters, limits, answers, random, now);
+    const congestion = options.congestion ?? DEFAULT_CONGESTION;
+    this.#tcp = new Tcp(
+      address,
+      mtu,
+      congestion,
+      ip,
+      icmp,
+      counters,
+      limits,
+      answers,
+      random,
+      now,
+    );
     this.#buffer = out.buffer;
     this.#view = viewOf(out.buffer);
     this.#protocols[PROTOCOL.icmp] = this.icmp;
@@ -116,16 +146,22 @@ export class Stack {
     this.#registered.push(protocol);
   }
 
-  /** Takes one packet, of any bytes. Never throws; what is refused is counted. */
-  input(buffer: Uint8Array, at: number, length: number, now: number): void {
+  /**
+   * Takes one packet, of any bytes and up to 64 KiB. Never throws; what is refused is counted.
+   *
+   * @param sound Whether nothing can have damaged it, so that TCP need not look at its checksum.
+   */
+  input(buffer: Uint8Array, at: number, length: number, now: number, sound = false): void {
     const { counters } = this;
     counters.packetsIn++;
-    if (buffer !== this.#buffer) {
-      this.#buffer = buffer;
-      this.#view = viewOf(buffer);
-    }
     const packet = this.#packet;
-    if (!packet.read(this.#view, buffer, at, length, this.#own, counters)) return;
+    if (!packet.read(this.#viewOf(buffer), buffer, at, length, this.#own, counters)) return;
+    if (packet.fragment) {
+      counters.fragment++;
+      const whole = this.fragments.take(packet, now);
+      if (whole === undefined) return;
+      packet.read(whole.view, whole.buffer, whole.at, whole.length, this.#own, counters);
+    } else packet.sound = sound;
     const protocol = this.#protocols[packet.protocol];
     if (protocol !== undefined) protocol.input(packet, now);
     else {
@@ -133,6 +169,44 @@ export class Stack {
       const udp = packet.protocol === PROTOCOL.udp;
       this.icmp.unreachable(packet, udp ? UNREACHABLE.port : UNREACHABLE.protocol, now);
     }
+  }
+
+  /**
+   * Whether a packet for this stack's address belongs to a connection, a listener, a socket or a ping
+   * of its own: for whoever shares the address with another stack. Nothing is changed. Fragments, and
+   * echo requests, belong to nothing.
+   */
+  owns(buffer: Uint8Array, at: number, length: number): boolean {
+    const view = this.#viewOf(buffer);
+    const header = ipv4HeaderLength(buffer, at);
+    const payload = at + header;
+    if (header < IPV4_HEADER_LEN || header + ICMP_HEADER_LEN > length) return false;
+    if ((view.getUint16(at + IPV4_FRAGMENT) & IPV4_IS_FRAGMENT) !== 0) return false;
+    const local = view.getInt32(at + IPV4_DESTINATION);
+    const number = view.getUint8(at + IPV4_PROTOCOL);
+    if (number !== PROTOCOL.icmp) {
+      const remote = view.getInt32(at + IPV4_SOURCE);
+      const theirs = view.getUint16(payload);
+      const ours = view.getUint16(payload + 2);
+      return this.#protocols[number]?.owns?.(local, ours, remote, theirs) ?? false;
+    }
+    const type = view.getUint8(payload);
+    if (type === ICMP.echoReply) {
+      const identifier = view.getUint16(payload + ICMP_REST);
+      const remote = view.getInt32(at + IPV4_SOURCE);
+      return this.#protocols[number]?.owns?.(local, identifier, remote, 0) ?? false;
+    }
+    if (type !== ICMP.unreachable && type !== ICMP.timeExceeded) return false;
+    const quoted = payload + ICMP_HEADER_LEN;
+    const quotedHeader = ipv4HeaderLength(buffer, quoted);
+    const inside = quoted + quotedHeader;
+    if (quotedHeader < IPV4_HEADER_LEN || inside + ICMP_QUOTED_BYTES > at + length) return false;
+    const remote = view.getInt32(quoted + IPV4_DESTINATION);
+    const isEcho = view.getUint8(quoted + IPV4_PROTOCOL) === PROTOCOL.icmp;
+    const ours = view.getUint16(isEcho ? inside + ICMP_REST : inside);
+    const theirs = isEcho ? 0 : view.getUint16(inside + 2);
+    const protocol = this.#protocols[view.getUint8(quoted + IPV4_PROTOCOL)];
+    return protocol?.owns?.(local, ours, remote, theirs) ?? false;
   }
 
   /** Ends a batch: tells owners, sends what is due. */
@@ -146,7 +220,7 @@ export class Stack {
 
   /** Looks at the timers; when to call again, in ms; Infinity: not until something happens. */
   tick(now: number): number {
-    let next = Infinity;
+    let next = this.fragments.tick(now);
     try {
       for (const protocol of this.#registered) {
         next = Math.min(next, protocol.tick?.(now) ?? Infinity);
@@ -162,9 +236,27 @@ export class Stack {
     return this.#tcp.connect(options);
   }
 
+  /** Resets every connection and forgets every listener; the next {@link flush} tells their owners. */
+  abort(): void {
+    this.#tcp.abort();
+  }
+
+  /** From now on packets go to `out`: not to be called while one is under way. */
+  redirect(out: PacketSink): void {
+    this.ip.redirect(out);
+  }
+
   /** Waits for connections; undefined when there is a listener for the same address and port. */
   listen(options: ListenOptions): TcpListener | undefined {
     return this.#tcp.listen(options);
+  }
+
+  #viewOf(buffer: Uint8Array): DataView {
+    if (buffer !== this.#buffer) {
+      this.#buffer = buffer;
+      this.#view = viewOf(buffer);
+    }
+    return this.#view;
   }
 
   /** How full it is. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import type { TcpConnection, TcpOptions } from "./connection.ts";
 import { Script } from "./script_fixture.ts";
 
 /** How far along each state is; a connection never goes back. */
@@ -41,34 +42,47 @@ const action = fc.oneof(
   fc.record({ kind: fc.constant("wait" as const), ms: fc.constantFrom(1, 50, 300, 5000, 70_000) }),
 );
 
+type Action = typeof action extends fc.Arbitrary<infer A> ? A : never;
+
+/** A connection that we open, or one that the test opens. */
+function begin(active: boolean, options: TcpOptions = {}): Script {
+  const s = new Script({}, options);
+  if (active) s.connect(options);
+  else {
+    s.in({ flags: "S", seq: 0, mss: 1460, sackOk: true, scale: 4 });
+    s.sent();
+  }
+  return s;
+}
+
+/** Lets it happen to `c`, and the batch end. */
+function happen(s: Script, c: TcpConnection, one: Action): void {
+  if (one.kind === "segment") {
+    const { flags, seq, ack, length, win } = one;
+    s.in({
+      flags,
+      length,
+      win,
+      ...(seq === null ? {} : { seq }),
+      ...(ack === null ? {} : { ack }),
+    });
+  } else if (one.kind === "write") c.write(new Uint8Array(one.size));
+  else if (one.kind === "read") c.read(new Uint8Array(one.size));
+  else if (one.kind === "end") c.end();
+  else if (one.kind === "abort") c.abort();
+  else s.wait(one.ms);
+  s.end();
+  s.sent();
+}
+
 Deno.test("L6: a connection moves only along RFC 9293's figure 5, and tells its owner in order", () => {
   fc.assert(
     fc.property(fc.boolean(), fc.array(action, { maxLength: 60 }), (active, actions) => {
-      const s = new Script();
-      if (active) s.connect();
-      else {
-        s.in({ flags: "S", seq: 0, mss: 1460, sackOk: true, scale: 4 });
-        s.sent();
-      }
+      const s = begin(active);
       const c = s.c;
       let before: string = c.state;
       for (const one of actions) {
-        if (one.kind === "segment") {
-          const { flags, seq, ack, length, win } = one;
-          s.in({
-            flags,
-            length,
-            win,
-            ...(seq === null ? {} : { seq }),
-            ...(ack === null ? {} : { ack }),
-          });
-        } else if (one.kind === "write") c.write(new Uint8Array(one.size));
-        else if (one.kind === "read") c.read(new Uint8Array(one.size));
-        else if (one.kind === "end") c.end();
-        else if (one.kind === "abort") c.abort();
-        else s.wait(one.ms);
-        s.end();
-        s.sent();
+        happen(s, c, one);
         const after: string = c.state;
         assert.ok((RANK[after] ?? 0) >= (RANK[before] ?? 9), `${before} became ${after}`);
         assert.ok(!(NEVER[before] ?? []).includes(after), `${before} became ${after}`);
@@ -87,6 +101,25 @@ Deno.test("L6: a connection moves only along RFC 9293's figure 5, and tells its 
       s.end();
       s.wait(100_000);
       assert.equal(s.stack.use.bufferBytes, 0);
+    }),
+    { numRuns: Number(Deno.env.get("OMERTA_FUZZ_TCP_STATES") ?? 1000) },
+  );
+});
+
+Deno.test("L6: with keepalive every state ends when the other side falls silent", () => {
+  const options = { keepalive: { idleMs: 60_000, intervalMs: 10_000, probes: 3 } };
+  fc.assert(
+    fc.property(fc.boolean(), fc.array(action, { maxLength: 60 }), (active, actions) => {
+      const s = begin(active, options);
+      const { c } = s;
+      for (const one of actions) happen(s, c, one);
+      // R2, and the gaps between repetitions by then.
+      s.wait(300_000 + 130_000);
+      const { connections, pending } = s.stack.use;
+      assert.deepEqual([c.state, connections, pending], ["CLOSED", 0, 0]);
+      s.wait(60_000);
+      assert.equal(s.stack.use.timeWaits, 0);
+      assert.equal(s.due, Infinity);
     }),
     { numRuns: Number(Deno.env.get("OMERTA_FUZZ_TCP_STATES") ?? 1000) },
   );

@@ -18,6 +18,7 @@ import {
   EVENT,
   finish,
   FLOW,
+  hasSentEnough,
   type Host,
   inFlight,
   MIN_MSS,
@@ -26,8 +27,10 @@ import {
   Tcb,
 } from "./_tcb.ts";
 import { type IpAddress, toIpAddress } from "./address.ts";
+import { Backlog } from "./backlog.ts";
 import { ChunkPool } from "./chunk_pool.ts";
-import { TcpConnection, type TcpHandler, type TcpOptions } from "./connection.ts";
+import { abort, TcpConnection, type TcpHandler, type TcpOptions } from "./connection.ts";
+import type { CongestionName } from "./congestion/control.ts";
 import type { StackCounters } from "./counters.ts";
 import { FlowTable } from "./flow_table.ts";
 import type { Icmp } from "./icmp.ts";
@@ -53,9 +56,6 @@ import { TimerHeap } from "./timers.ts";
 
 /** How long a SYN waits for its owner after it came last, in ms. */
 const PENDING_MS = 60_000;
-/** Ports that are chosen for `connect` (RFC 6335 section 6). */
-const FIRST_EPHEMERAL = 49152;
-const EPHEMERAL_PORTS = 16384;
 /** Smallest path MTU that is believed, in bytes, as Linux does; RFC 791 has 68. */
 const MIN_PATH_MTU = 552;
 
@@ -73,6 +73,8 @@ export interface ConnectOptions {
   readonly fromPort?: number;
   /** Settings. */
   readonly options?: TcpOptions;
+  /** The time, in ms. @default {that of the last call that said it, which may be long ago} */
+  readonly now?: number;
 }
 
 /** Why `connect` makes no connection. */
@@ -94,10 +96,9 @@ export class Tcp implements Protocol, Host, Acceptor {
   readonly rings: SegmentRingPool = new SegmentRingPool();
   /** Connections, half-open ones included. */
   connections = 0;
-  /** SYNs that wait for their owner. */
-  pending = 0;
   readonly #address: IpAddress;
   readonly #mtu: number;
+  readonly #congestion: CongestionName;
   readonly #icmp: Icmp;
   readonly #answers: RateLimit;
   readonly #isn: InitialSequence;
@@ -106,8 +107,10 @@ export class Tcp implements Protocol, Host, Acceptor {
   readonly #timers = new TimerHeap<AnyFlow>();
   readonly #listeners = new ListenerTable();
   readonly #segment = new Segment();
-  /** Connections that were accepted and are not open yet, oldest first. */
-  readonly #halfOpen = new Set<Tcb>();
+  /** SYNs that wait for their owner. */
+  readonly #pending: Backlog<PendingSyn>;
+  /** Connections that were accepted and are not open yet. */
+  readonly #halfOpen: Backlog<Tcb>;
   /** Connections whose owner waits for memory, in the order in which they began to. */
   readonly #starved = new Set<Tcb>();
   /** Oldest first. */
@@ -124,6 +127,7 @@ export class Tcp implements Protocol, Host, Acceptor {
   constructor(
     address: IpAddress,
     mtu: number,
+    congestion: CongestionName,
     ip: IpOutput,
     icmp: Icmp,
     counters: StackCounters,
@@ -134,6 +138,7 @@ export class Tcp implements Protocol, Host, Acceptor {
   ) {
     this.#address = address;
     this.#mtu = mtu;
+    this.#congestion = congestion;
     this.ip = ip;
     this.#icmp = icmp;
     this.counters = counters;
@@ -143,7 +148,14 @@ export class Tcp implements Protocol, Host, Acceptor {
     this.#isn = new InitialSequence(random);
     this.#flows = new FlowTable(viewOf(random(4)).getInt32(0));
     this.chunks = new ChunkPool(limits.totalBytes);
+    this.#pending = new Backlog(limits.pending);
+    this.#halfOpen = new Backlog(limits.halfOpen);
     this.#now = now;
+  }
+
+  /** SYNs that wait for their owner. */
+  get pending(): number {
+    return this.#pending.size;
   }
 
   /** Records in TIME-WAIT. */
@@ -154,12 +166,15 @@ export class Tcp implements Protocol, Host, Acceptor {
   /** Opens a connection; its SYN goes out with the next flush. */
   connect(options: ConnectOptions): TcpConnection | ConnectFault {
     if (this.connections >= this.limits.connections) return "too-many-connections";
+    this.#now = options.now ?? this.#now;
     const local = options.from === undefined ? this.#address : toIpAddress(options.from);
     const remote = toIpAddress(options.to);
     const port = options.fromPort ?? this.#freePort(local, remote, options.port);
     if (port === undefined) return "no-port";
     if (this.#flows.find(local, port, remote, options.port) !== undefined) return "in-use";
-    const t = new Tcb(this, local, port, remote, options.port, this.#mtu, this.#now);
+    const mtu = this.#mtu;
+    const control = options.options?.congestion ?? this.#congestion;
+    const t = new Tcb(this, local, port, remote, options.port, mtu, control, this.#now);
     t.state = STATE.synSent;
     t.active = true;
     this.#begin(t);
@@ -170,6 +185,23 @@ export class Tcp implements Protocol, Host, Acceptor {
   /** Waits for connections; undefined when somebody else waits for the same. */
   listen(options: ListenOptions): TcpListener | undefined {
     return this.#listeners.add(options);
+  }
+
+  /** Resets every connection and SYN that waits, and forgets listeners; the next flush tells owners. */
+  abort(): void {
+    this.#listeners.clear();
+    this.#flows.forEach((flow) => {
+      if (flow.kind === FLOW.connection) abort(flow);
+      else if (flow.kind === FLOW.pending) this.refuse(flow, "reset");
+      else this.#forget(flow);
+    });
+  }
+
+  /** See {@link Protocol.owns}. */
+  owns(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): boolean {
+    return (this.#flows.size > 0 &&
+      this.#flows.find(local, localPort, remote, remotePort) !== undefined) ||
+      this.#listeners.find(local, localPort) !== undefined;
   }
 
   /** See {@link Protocol.input}. */
@@ -298,7 +330,9 @@ export class Tcp implements Protocol, Host, Acceptor {
       return undefined;
     }
     const { local, localPort, remote, remotePort } = pending;
-    const t = new Tcb(this, local, localPort, remote, remotePort, this.#mtu, this.#now);
+    const mtu = this.#mtu;
+    const control = options.congestion ?? this.#congestion;
+    const t = new Tcb(this, local, localPort, remote, remotePort, mtu, control, this.#now);
     t.state = STATE.synReceived;
     t.irs = pending.sequence;
     t.receive.next = seqAdd(pending.sequence, 1);
@@ -311,7 +345,11 @@ export class Tcp implements Protocol, Host, Acceptor {
     t.recentAt = this.#now;
     t.wnd = pending.window;
     this.#begin(t);
-    this.#admitHalfOpen(t);
+    const evicted = this.#halfOpen.add(t);
+    if (evicted !== undefined) {
+      finish(evicted, "timeout");
+      this.counters.halfOpenEvicted++;
+    }
     this.counters.accepted++;
     return new TcpConnection(t, handler, options);
   }
@@ -353,16 +391,6 @@ export class Tcp implements Protocol, Host, Acceptor {
     this.changed(t);
   }
 
-  /** The oldest half-open connection makes room: a real one is open after a round trip. */
-  #admitHalfOpen(t: Tcb): void {
-    for (const oldest of this.#halfOpen) {
-      if (this.#halfOpen.size < this.limits.halfOpen) break;
-      finish(oldest, "timeout");
-      this.counters.halfOpenEvicted++;
-    }
-    this.#halfOpen.add(t);
-  }
-
   /** Lets as many write again as there are chunks; whether there was anybody. */
   #feedStarved(): boolean {
     let left = this.#starved.size === 0 ? 0 : this.chunks.available;
@@ -371,6 +399,7 @@ export class Tcp implements Protocol, Host, Acceptor {
       if (left-- <= 0) break;
       this.#starved.delete(t);
       t.wantsRoom = false;
+      t.wantsSent = false;
       raise(t, EVENT.writable);
     }
     return true;
@@ -382,7 +411,7 @@ export class Tcp implements Protocol, Host, Acceptor {
     if (flow.kind === FLOW.timeWait) this.#timeWaits.delete(flow);
     else if (!flow.gone) {
       flow.gone = true;
-      this.pending--;
+      this.#pending.delete(flow);
     }
   }
 
@@ -397,13 +426,20 @@ export class Tcp implements Protocol, Host, Acceptor {
       this.#reset(s, now);
       return;
     }
-    if (this.pending >= this.limits.pending || this.connections >= this.limits.connections) {
+    // More of them than may wait, in one batch, would only push each other out unseen.
+    if (
+      this.#newSyns.length >= this.limits.pending || this.connections >= this.limits.connections
+    ) {
       this.counters.synDropped++;
       return;
     }
     const pending = new PendingSyn(s, this);
     pending.endsAt = now + PENDING_MS;
-    this.pending++;
+    const evicted = this.#pending.add(pending);
+    if (evicted !== undefined) {
+      this.#forget(evicted);
+      this.counters.pendingEvicted++;
+    }
     this.#flows.add(pending);
     this.#timers.schedule(pending, pending.endsAt);
     this.#newSyns.push({ pending, listener });
@@ -461,9 +497,11 @@ export class Tcp implements Protocol, Host, Acceptor {
 
   /** A port that nothing uses towards this destination (RFC 6056 section 3.3.1). */
   #freePort(local: IpAddress, remote: IpAddress, remotePort: number): number | undefined {
-    const start = viewOf(this.#random(2)).getUint16(0) % EPHEMERAL_PORTS;
-    for (let i = 0; i < EPHEMERAL_PORTS; i++) {
-      const port = FIRST_EPHEMERAL + (start + i) % EPHEMERAL_PORTS;
+    const { firstPort } = this.limits;
+    const count = 65536 - firstPort;
+    const start = viewOf(this.#random(2)).getUint16(0);
+    for (let i = 0; i < count; i++) {
+      const port = firstPort + (start + i) % count;
       if (this.#flows.find(local, port, remote, remotePort) === undefined) return port;
     }
     return undefined;
@@ -474,6 +512,11 @@ export class Tcp implements Protocol, Host, Acceptor {
 function tell(t: Tcb, now: number): void {
   t.queued = false;
   afterAcks(t, now);
+  if (hasSentEnough(t)) {
+    t.wantsRoom = false;
+    t.wantsSent = false;
+    t.events |= EVENT.writable;
+  }
   const events = t.events;
   t.events = 0;
   if (events !== 0) t.target?.deliver(events);

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Random } from "../../tests/doubles/random.ts";
-import { Cubic, initialWindow } from "./cubic.ts";
+import { Cubic, initialWindow } from "./congestion/cubic.ts";
 import { type Flow, FlowTable } from "./flow_table.ts";
-import { HyStart } from "./hystart.ts";
+import { HyStart } from "./congestion/hystart.ts";
 import { InitialSequence } from "./isn.ts";
-import { Pacing } from "./pacing.ts";
+import { Pacing } from "./congestion/pacing.ts";
 import { RateLimit } from "./rate_limit.ts";
-import { RateReduction } from "./rate_reduction.ts";
+import { RateReduction } from "./congestion/rate_reduction.ts";
 import { RetransmissionTimeout } from "./rto.ts";
 import { type Timed, TimerHeap } from "./timers.ts";
 

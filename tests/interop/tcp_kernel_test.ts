@@ -1,114 +1,16 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { libc } from "../../net/os/libc.ts";
-import { type Namespace, NetLab, netlabMissing } from "../netlab/netlab.ts";
-import { commandMissing, rootMissing, testIf } from "../support/requires.ts";
+import { commandMissing, testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";
+import type { BadLineOptions } from "./_bad_line.ts";
 import type { Job, JobResult } from "./tcp_client.ts";
-import { nodeByte, type NodeResult, type TcpNodeConfig } from "./tcp_node.ts";
+import type { Namespace } from "../netlab/netlab.ts";
+import { KERNEL, Rig, rigMissing, runJobs, STACK } from "./_tcp_rig.ts";
+import { nodeByte } from "./tcp_node.ts";
 
-const missing = rootMissing ?? netlabMissing ??
-  (libc() === undefined ? "needs FFI on Linux" : undefined) ?? commandMissing("ip", "ping", "ss");
+const missing = rigMissing;
 
-const DEVICE = "omt0";
-const KERNEL = "10.9.0.1";
-const STACK = "10.9.0.2";
-const NODE = new URL("./tcp_node.ts", import.meta.url).pathname;
-const CLIENT = new URL("./tcp_client.ts", import.meta.url).pathname;
 const MB = 1_000_000;
-
-/** A namespace with a stack behind a TUN device. */
-class Rig implements AsyncDisposable {
-  readonly space: Namespace;
-  readonly #lab: NetLab;
-  readonly #child: Deno.ChildProcess;
-  readonly #reader: ReadableStreamDefaultReader<string>;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  #text = "";
-
-  private constructor(lab: NetLab, space: Namespace, child: Deno.ChildProcess) {
-    this.#lab = lab;
-    this.space = space;
-    this.#child = child;
-    this.#reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    this.#writer = child.stdin.getWriter();
-  }
-
-  static async start(mtu = 1500, loss = 0): Promise<Rig> {
-    const lab = await NetLab.create();
-    const space = await lab.namespace("tcp");
-    const config: TcpNodeConfig = {
-      tun: DEVICE,
-      kernel: `${KERNEL}/24`,
-      address: STACK,
-      mtu,
-      loss,
-    };
-    const child = space.spawn(Deno.execPath(), ["run", "-A", NODE, JSON.stringify(config)], {
-      stdin: "piped",
-      stdout: "piped",
-    });
-    const rig = new Rig(lab, space, child);
-    assert.equal(await rig.line(), "ready");
-    return rig;
-  }
-
-  /** The next line that the stack's program prints. */
-  async line(): Promise<string> {
-    for (;;) {
-      const at = this.#text.indexOf("\n");
-      if (at >= 0) {
-        const line = this.#text.slice(0, at);
-        this.#text = this.#text.slice(at + 1);
-        return line;
-      }
-      const { value, done } = await this.#reader.read();
-      if (done) throw new Error("Cannot read on: the stack's program has ended");
-      this.#text += value;
-    }
-  }
-
-  /** Runs the kernel's side of some connections, all at the same time. */
-  async kernel(jobs: readonly Omit<Job, "host">[]): Promise<JobResult[]> {
-    const list = jobs.map((job) => ({ ...job, host: job.kind === "serve" ? KERNEL : STACK }));
-    const { stdout } = await this.space.runChecked(
-      Deno.execPath(),
-      ["run", "-A", CLIENT, JSON.stringify(list)],
-      { timeoutMs: 90_000 },
-    );
-    return JSON.parse(stdout);
-  }
-
-  /** Has the stack connect somewhere; how it went. */
-  async connect(to: string, port: number, bytes: number, connectMs?: number): Promise<NodeResult> {
-    await this.#send(JSON.stringify({ to, port, bytes, connectMs }));
-    return JSON.parse(await this.line());
-  }
-
-  async counters(): Promise<Record<string, number>> {
-    await this.#send("counters");
-    return JSON.parse(await this.line());
-  }
-
-  async #send(line: string): Promise<void> {
-    await this.#writer.write(new TextEncoder().encode(`${line}\n`));
-  }
-
-  /** A counter of the kernel's TCP, e.g. `InCsumErrors`. */
-  async snmp(name: string): Promise<number> {
-    const { stdout } = await this.space.runChecked("cat", ["/proc/net/snmp"]);
-    const rows = stdout.split("\n").filter((line) => line.startsWith("Tcp:"))
-      .map((line) => line.split(" "));
-    return Number(rows[1]?.[rows[0]?.indexOf(name) ?? -1]);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writer.close();
-    await this.#reader.cancel();
-    await this.#child.status;
-    await this.#lab[Symbol.asyncDispose]();
-  }
-}
 
 /** SHA-256 of the first `length` bytes that the stack's services send. */
 function patternHash(length: number): string {
@@ -132,9 +34,17 @@ function checkWhole(jobs: readonly Omit<Job, "host">[], results: readonly JobRes
   }
 }
 
+/** Waits until the kernel's side listens on port 5000. */
+async function listens(space: Namespace): Promise<void> {
+  await until(
+    async () => (await space.run("ss", ["-ltnH", "sport", "=", ":5000"])).stdout !== "",
+    { what: "the kernel's side to listen" },
+  );
+}
+
 for (const mtu of [576, 1400, 9000]) {
   testIf(missing, `L6: MTU ${mtu}: bulk goes both ways with the kernel's TCP, whole`, async () => {
-    await using rig = await Rig.start(mtu);
+    await using rig = await Rig.start({ mtu });
     await rig.space.runChecked("ping", ["-c", "2", "-i", "0.05", "-W", "5", STACK]);
     const jobs = [
       { kind: "upload", port: 9, bytes: 20 * MB },
@@ -149,13 +59,52 @@ for (const mtu of [576, 1400, 9000]) {
   });
 }
 
+testIf(
+  missing,
+  "L3: of a TUN and a userspace interface that are wired each reaches the other",
+  async () => {
+    await using rig = await Rig.start();
+    await rig.space.runChecked("ping", ["-c", "2", "-i", "0.05", "-W", "5", STACK]);
+    assert.equal((await rig.ping(KERNEL)).kind, "reply");
+    const jobs = [{ kind: "echo", port: 7, bytes: MB }] as const;
+    checkWhole(jobs, await rig.kernel(jobs));
+    const serving = rig.kernel([{ kind: "serve", port: 5000 }]);
+    await listens(rig.space);
+    const result = await rig.connect(KERNEL, 5000, MB);
+    assert.deepEqual(result, { read: MB, sha256: patternHash(MB), reason: "closed" });
+    assert.equal((await serving)[0]?.error, undefined);
+  },
+);
+
+testIf(
+  missing,
+  "L6: RFC 1191: behind a narrow link the stack is told by ICMP, and every byte arrives",
+  async () => {
+    await using rig = await Rig.start();
+    const { lab, space } = rig;
+    const router = await lab.router("router");
+    const far = await lab.namespace("far");
+    // Both ends have 1500 and announce so; the link between the two routers has 1000.
+    await lab.connect(space, "10.8.0.1/24", router, "10.8.0.2/24", { mtu: 1000 });
+    await lab.connect(router, "10.7.0.1/24", far, "10.7.0.2/24");
+    await space.runChecked("sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+    await space.route("add", "10.7.0.0/24", "via", "10.8.0.2");
+    await router.route("add", "default", "via", "10.8.0.1");
+    await far.route("add", "default", "via", "10.7.0.1");
+    const serving = runJobs(far, [{ kind: "serve", host: "10.7.0.2", port: 5000 }]);
+    await listens(far);
+    const result = await rig.connect("10.7.0.2", 5000, 5 * MB);
+    assert.deepEqual(result, { read: 5 * MB, sha256: patternHash(5 * MB), reason: "closed" });
+    assert.equal((await serving)[0]?.error, undefined);
+    // What was too large went again in pieces; nothing larger than the narrow link arrives at all.
+    assert.ok(((await rig.counters()).retransmits ?? 0) > 0);
+  },
+);
+
 testIf(missing, "L6: the stack ends first, and the kernel's side goes on sending", async () => {
   await using rig = await Rig.start();
   const serving = rig.kernel([{ kind: "serve", port: 5000 }]);
-  await until(
-    async () => (await rig.space.run("ss", ["-ltnH", "sport", "=", ":5000"])).stdout !== "",
-    { what: "the kernel's side to listen" },
-  );
+  await listens(rig.space);
   const result = await rig.connect(KERNEL, 5000, 10 * MB);
   assert.deepEqual(result, { read: 10 * MB, sha256: patternHash(10 * MB), reason: "closed" });
   assert.equal((await serving)[0]?.error, undefined);
@@ -235,13 +184,25 @@ testIf(missing ?? commandMissing("curl"), "L6: curl fetches over HTTP", async ()
   assert.equal(stdout, `200 ${1 << 20}\n`);
 });
 
-testIf(missing, "L6: bulk goes both ways when packets are lost in both directions", async () => {
-  await using rig = await Rig.start(1500, 0.01);
-  const jobs = [
-    { kind: "upload", port: 9, bytes: 5 * MB },
-    { kind: "download", port: 19, bytes: 5 * MB },
-    { kind: "echo", port: 7, bytes: MB },
-  ] as const;
-  checkWhole(jobs, await rig.kernel(jobs));
-  assert.ok(((await rig.counters()).retransmits ?? 0) > 0);
-});
+const BAD_LINES: readonly [what: string, line: BadLineOptions][] = [
+  ["lost", { loss: 0.01 }],
+  ["overtaken by others", { late: 0.02 }],
+  ["lost, overtaken and doubled", { loss: 0.01, late: 0.02, twice: 0.02 }],
+];
+for (const [what, line] of BAD_LINES) {
+  testIf(
+    missing,
+    `L6: bulk goes both ways when packets are ${what} in both directions`,
+    async () => {
+      await using rig = await Rig.start({ line });
+      const jobs = [
+        { kind: "upload", port: 9, bytes: 5 * MB },
+        { kind: "download", port: 19, bytes: 5 * MB },
+        { kind: "echo", port: 7, bytes: MB },
+      ] as const;
+      checkWhole(jobs, await rig.kernel(jobs));
+      if (line.loss !== undefined) assert.ok(((await rig.counters()).retransmits ?? 0) > 0);
+      if (line.late !== undefined) assert.ok(await rig.snmp("TCPOFOQueue") > 0);
+    },
+  );
+}

@@ -1,6 +1,6 @@
 /**
- * A program for tests and benchmarks: a userspace stack behind a TUN device, with some services, to
- * be run inside a network namespace. Prints `ready`; ends when its standard input does.
+ * A program for tests and benchmarks: a userspace interface wired to a TUN device, with some services,
+ * to be run inside a network namespace. Prints `ready`; ends when its standard input does.
  *
  * ```
  * deno run -A tests/interop/tcp_node.ts '{"tun": "omt0", "kernel": "10.9.0.1/24", ...}'
@@ -9,9 +9,11 @@
  * | port | what it does                                                                  |
  * | ---- | ----------------------------------------------------------------------------- |
  * | 7    | sends back what it reads                                                      |
+ * | 8    | the same, little by little: for thousands of connections                      |
  * | 9    | reads to the end, then sends the SHA-256 of it in hex                         |
  * | 10   | the same, but reads only 32 KiB in each 20 ms                                 |
  * | 11   | reads to the end without looking, and ends                                    |
+ * | 12   | the same as 8, and never ends by itself                                       |
  * | 19   | reads a line with a number, sends as many bytes of {@link nodeByte}, and ends |
  * | 20   | sends such bytes for ever                                                     |
  * | 80   | HTTP/1.0: any request gets 1 MiB of such bytes                                |
@@ -22,8 +24,10 @@
  * | 85   | reads nothing, sends nothing                                                  |
  *
  * A line on standard input, `{"to": "10.9.0.1", "port": 5000, "bytes": 1000000}`, makes it connect,
- * send as many bytes, end, read to the end, and print a {@link NodeResult}. The line `counters` prints
- * the stack's counters and how full it is.
+ * send as many bytes, end, read to the end, and print a {@link NodeResult}. A `CrowdCommand` makes it
+ * do something with thousands of connections, and print a `CrowdResult`. `{"ping": "10.9.0.1"}` prints
+ * the answer. The line `counters` prints the stack's counters and how full it is, `memory` how many
+ * bytes the program holds; that one needs `--v8-flags=--expose-gc`.
  *
  * @module
  */
@@ -31,13 +35,20 @@
 import { createHash } from "node:crypto";
 import { openReactor } from "../../net/os/reactor.ts";
 import type { PacketSink } from "../../net/os/sink.ts";
-import { openTun } from "../../net/os/tun.ts";
-import type { CloseReason, TcpConnection, TcpHandler } from "../../net/tcp/connection.ts";
-import { Inlet } from "../../net/tcp/inlet.ts";
+import type {
+  CloseReason,
+  CongestionName,
+  TcpConnection,
+  TcpHandler,
+} from "../../net/tcp/connection.ts";
 import type { PendingSyn } from "../../net/tcp/listener.ts";
-import { Stack } from "../../net/tcp/stack.ts";
+import { TunInterface } from "../../net/vlan/tun_interface.ts";
+import { UserspaceInterface } from "../../net/vlan/userspace_interface.ts";
 import { parseIpv4 } from "../../net/wire/ip_address.ts";
 import { Random } from "../doubles/random.ts";
+import { heldMemory } from "../support/held_memory.ts";
+import { BadLine, type BadLineOptions } from "./_bad_line.ts";
+import { Crowd } from "./_tcp_crowd.ts";
 
 /** How to start it. */
 export interface TcpNodeConfig {
@@ -49,8 +60,10 @@ export interface TcpNodeConfig {
   readonly address: string;
   /** Largest packet, in bytes. */
   readonly mtu: number;
-  /** Part of the packets that is lost, in both directions. @default {0} */
-  readonly loss?: number;
+  /** What happens to packets, in both directions. @default {nothing} */
+  readonly line?: BadLineOptions;
+  /** Congestion control. @default {the stack's} */
+  readonly congestion?: CongestionName;
 }
 
 /** How a connection went that the node made. */
@@ -74,31 +87,6 @@ const SLOW_MS = 20;
 const HTTP_BYTES = 1 << 20;
 const scratch = new Uint8Array(256 * 1024);
 
-/** Loses some of the packets, the same ones in each run. */
-class Lossy implements PacketSink {
-  readonly #to: PacketSink;
-  readonly #loss: number;
-  readonly #random: Random;
-  constructor(to: PacketSink, loss: number, seed: number) {
-    this.#to = to;
-    this.#loss = loss;
-    this.#random = new Random(seed);
-  }
-  get buffer(): Uint8Array {
-    return this.#to.buffer;
-  }
-  reserve(size: number): number {
-    return this.#to.reserve(size);
-  }
-  commit(length: number): void {
-    if (this.#loss > 0 && this.#random.below(1_000_000) < this.#loss * 1_000_000) return;
-    this.#to.commit(length);
-  }
-  flush(): void {
-    this.#to.flush();
-  }
-}
-
 /** Sends the pattern. */
 class Source {
   #sent = 0;
@@ -118,9 +106,12 @@ class Source {
 }
 
 class Echo implements TcpHandler {
-  readonly #held = new Uint8Array(65536);
+  readonly #held: Uint8Array;
   #from = 0;
   #to = 0;
+  constructor(bytes: number, readonly ends = true) {
+    this.#held = new Uint8Array(bytes);
+  }
   onReadable(c: TcpConnection): void {
     for (;;) {
       if (this.#from === this.#to) {
@@ -131,7 +122,7 @@ class Echo implements TcpHandler {
       this.#from += c.write(this.#held, this.#from, this.#to - this.#from);
       if (this.#from < this.#to) return;
     }
-    if (c.ended) c.end();
+    if (this.ends && c.ended) c.end();
   }
   onWritable(c: TcpConnection): void {
     this.onReadable(c);
@@ -229,7 +220,9 @@ class Http implements TcpHandler {
 }
 
 const SERVICES: Record<number, (pending: PendingSyn) => void> = {
-  7: (p) => void p.accept(new Echo(), { noDelay: true }),
+  7: (p) => void p.accept(new Echo(65536), { noDelay: true }),
+  8: (p) => void p.accept(new Echo(256), { noDelay: true }),
+  12: (p) => void p.accept(new Echo(256, false), { noDelay: true }),
   9: (p) => void p.accept(new Sink()),
   10: (p) => void p.accept(new SlowSink()),
   11: (p) => void p.accept(new Drain()),
@@ -273,26 +266,28 @@ function print(value: unknown): void {
 }
 
 async function main(config: TcpNodeConfig): Promise<void> {
-  const { mtu } = config;
-  using tun = openTun({ name: config.tun, address: config.kernel, mtu });
+  const { address, mtu, congestion, line } = config;
   using reactor = openReactor(-1);
-  const stack = new Stack({
-    address: parseIpv4(config.address) ?? 0,
+  using kernel = new TunInterface({ name: config.tun, address: config.kernel, mtu });
+  using userspace = new UserspaceInterface({
+    address,
     mtu,
-    out: new Lossy(tun.out, config.loss ?? 0, 1),
-    random: (length) => crypto.getRandomValues(new Uint8Array(length)),
-    now: performance.now(),
+    ...(congestion === undefined ? {} : { congestion }),
   });
+  const through = (to: PacketSink, seed: number): PacketSink =>
+    line === undefined ? to : new BadLine(to, line, new Random(seed));
+  userspace.start(through(kernel.inbound, 1));
+  kernel.start(through(userspace.inbound, 2));
+  const { stack } = userspace;
   for (const [port, onSyn] of Object.entries(SERVICES)) stack.listen({ port: Number(port), onSyn });
-  const inlet = new Inlet(stack);
-  const lossy = new Lossy(inlet, config.loss ?? 0, 2);
-  reactor.add(tun, () => {
-    inlet.now = performance.now();
-    tun.drainInto(lossy, 16);
-    inlet.flush();
+  reactor.add(kernel.source, () => {
+    userspace.begin(performance.now());
+    kernel.drain();
+    userspace.inbound.flush();
   });
 
   let ended = false;
+  const crowd = new Crowd(stack, print);
   const lines = async (): Promise<void> => {
     let text = "";
     for await (const part of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
@@ -301,14 +296,15 @@ async function main(config: TcpNodeConfig): Promise<void> {
         const line = text.slice(0, at);
         text = text.slice(at + 1);
         if (line === "counters") print({ ...stack.counters, ...stack.use });
+        else if (line === "memory") print(heldMemory());
+        else if (line.startsWith('{"crowd"')) crowd.begin(JSON.parse(line));
         else {
-          const { to, port, bytes, connectMs } = JSON.parse(line);
-          stack.connect({
-            to: parseIpv4(to) ?? 0,
-            port,
-            handler: new Client(bytes),
-            options: connectMs === undefined ? {} : { connectMs },
-          });
+          const { ping, to, port, bytes, connectMs } = JSON.parse(line);
+          const peer = parseIpv4(ping ?? to) ?? 0;
+          const options = connectMs === undefined ? {} : { connectMs };
+          userspace.begin(performance.now());
+          if (ping !== undefined) userspace.ping(peer, { timeoutMs: 5000 }, print);
+          else userspace.dialTcp(peer, port, new Client(bytes), options);
         }
       }
     }
@@ -318,7 +314,7 @@ async function main(config: TcpNodeConfig): Promise<void> {
   print("ready");
   while (!ended) {
     const now = performance.now();
-    const due = stack.tick(now);
+    const due = userspace.tick(now);
     // The event loop gets its turn: standard input, and the slow reader's timer.
     await reactor.wait(Math.max(0, Math.min(10, due - now)));
     await new Promise((resolve) => setImmediate(resolve));

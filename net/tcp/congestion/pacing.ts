@@ -2,7 +2,8 @@
  * Pacing: spreading a window over its round trip instead of sending it at once.
  *
  * A schedule says when the next byte may go; it may run ahead of the clock by a small burst, because
- * whoever drives the stack wakes once in a millisecond at best.
+ * whoever drives the stack wakes once in a millisecond at best. Whoever wakes later than that catches up
+ * with what it missed, within bounds: else a busy machine would send less than the rate.
  *
  * @module
  */
@@ -12,6 +13,8 @@ const SLOW_START_GAIN = 2;
 const AVOIDANCE_GAIN = 1.2;
 /** How far the schedule may run ahead of the clock, in ms. */
 const AHEAD_MS = 1.5;
+/** How far behind the clock it may stay, to catch up, in ms. */
+const BEHIND_MS = 2;
 
 /** The schedule of one connection. */
 export class Pacing {
@@ -34,6 +37,6 @@ export class Pacing {
   /** `bytes` were sent. */
   sent(bytes: number, now: number): void {
     if (this.rate === Infinity) return;
-    this.#next = Math.max(this.#next, now) + bytes / this.rate;
+    this.#next = Math.max(this.#next, now - BEHIND_MS) + bytes / this.rate;
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { seqAtMost } from "./sequence.ts";
+import { seqAtMost } from "../sequence.ts";
 
 /** Section 4.3. */
 const MIN_RTT_THRESH_MS = 4;
