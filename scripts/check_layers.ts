@@ -38,6 +38,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   "net/plane": {
     may: [
       "net/filter",
+      "net/proxy",
       "net/vlan",
       "net/tunnel",
       "net/mesh",
@@ -48,7 +49,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
       "lib/core",
     ],
   },
-  "net/proxy": { may: ["net/vlan", "lib/core"] },
+  "net/proxy": { may: ["net/vlan", "net/tcp", "net/os", "net/wire", "lib/core"] },
   "net/vlan": { may: ["net/tunnel", "net/tcp", "net/wire", "net/os", "lib/core"] },
   "net/tunnel": { may: ["net/mesh", "lib/core"] },
   "net/mesh": { may: ["net/wireguard", "net/wire", "net/os", "lib/core"] },
