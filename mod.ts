@@ -1,7 +1,7 @@
 /**
  * What another program may import: a whole node, the filter at the end of a guest's cable, the
- * WireGuard device, the TCP/IP stack, and the configuration. The WireGuard device, the filter and the
- * stack do no I/O.
+ * WireGuard device, network interfaces with or without the operating system, the TCP/IP stack under
+ * them and the way out of it, and the configuration. Device, filter and stack do no I/O.
  *
  * @example A WireGuard key pair
  * ```ts
@@ -10,6 +10,36 @@
  *
  * const publicKey = publicKeyOf(generatePrivateKey());
  * assert.equal(formatKey(publicKey).length, 44);
+ * ```
+ *
+ * @example TCP between two interfaces in userspace, as web streams
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { InterfaceRunner, TcpStreams, UserspaceInterface } from "@omerta/omerta";
+ *
+ * const here = new UserspaceInterface({ address: "10.0.0.1", mtu: 1400 });
+ * const there = new UserspaceInterface({ address: "10.0.0.2", mtu: 1400 });
+ * // Packets may go by anything: here from the one to the other, in memory.
+ * using left = new InterfaceRunner(here, (packet) => right.write(packet));
+ * using right = new InterfaceRunner(there, (packet) => left.write(packet));
+ *
+ * there.stack.listen({
+ *   port: 7,
+ *   onSyn: (pending) => {
+ *     const streams = new TcpStreams(() => right.wake());
+ *     pending.accept(streams);
+ *     void streams.readable.pipeTo(streams.writable);
+ *   },
+ * });
+ *
+ * const { opened, readable, writable } = left.connect("10.0.0.2", 7);
+ * await opened;
+ * const writer = writable.getWriter();
+ * await writer.write(new TextEncoder().encode("hello"));
+ * await writer.close();
+ * let text = "";
+ * for await (const bytes of readable) text += new TextDecoder().decode(bytes);
+ * assert.equal(text, "hello");
  * ```
  *
  * @module
@@ -30,8 +60,30 @@ export { REASONS, VERDICT } from "./net/filter/verdict.ts";
 export { Device, type DeviceOptions } from "./net/wireguard/device.ts";
 export { formatKey, generatePrivateKey, parseKey, publicKeyOf } from "./net/wireguard/keys.ts";
 export { Stack, type StackOptions } from "./net/tcp/stack.ts";
-export type { CloseReason, TcpConnection, TcpHandler, TcpOptions } from "./net/tcp/connection.ts";
-export type { ListenOptions, TcpListener } from "./net/tcp/listener.ts";
-export { Inlet } from "./net/tcp/inlet.ts";
+export {
+  type CloseReason,
+  TcpConnection,
+  type TcpHandler,
+  type TcpOptions,
+} from "./net/tcp/connection.ts";
+export { type ListenOptions, type PendingSyn, TcpListener } from "./net/tcp/listener.ts";
+export { TcpStreamError, TcpStreams } from "./net/tcp/streams.ts";
+export { Udp, type UdpHandler, type UdpPort } from "./net/tcp/udp.ts";
+export { type PingAnswer, Pinger } from "./net/tcp/ping.ts";
+export type { ConnectFault } from "./net/tcp/tcp.ts";
+export { InterfaceRunner } from "./net/vlan/interface_runner.ts";
+export { JoinedInterface } from "./net/vlan/joined_interface.ts";
+export { MemoryInterface, type MemoryInterfaceOptions } from "./net/vlan/memory_interface.ts";
+export type { NetworkInterface } from "./net/vlan/network_interface.ts";
+export { PacketQueue } from "./net/vlan/packet_queue.ts";
+export { TunInterface, type TunInterfaceOptions } from "./net/vlan/tun_interface.ts";
+export {
+  UserspaceInterface,
+  type UserspaceInterfaceOptions,
+} from "./net/vlan/userspace_interface.ts";
+export { Outward, type OutwardOptions } from "./net/proxy/outward.ts";
+export { ProxyLoop, type ProxyLoopOptions } from "./net/proxy/proxy_loop.ts";
+export { PROTOCOL } from "./net/wire/ipv4.ts";
 export type { DatagramSink, PacketSink } from "./net/os/sink.ts";
+export { openReactor, type Reactor } from "./net/os/reactor.ts";
 export { Endpoint } from "./net/os/endpoint.ts";
