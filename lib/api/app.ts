@@ -42,6 +42,7 @@ import {
   type VmView,
 } from "./schemas.ts";
 import { bodyOf } from "./_body.ts";
+import { addProxyRoutes } from "./proxies.ts";
 import { addTunnelRoutes } from "./tunnels.ts";
 
 /** Verdicts of the filter that are no refusals. */
@@ -119,6 +120,7 @@ export function createApp(node: Node, stop: () => void, ending: AbortSignal): Ho
   });
 
   addTunnelRoutes(app, node);
+  addProxyRoutes(app, node, ending);
 
   app.post("/v1/stop", (c) => {
     stop();
@@ -236,6 +238,7 @@ function statusView(status: NodeStatus): StatusView {
       vms: lending.vms.map(lentView),
       alarms: [...lending.alarms],
     },
+    tunnelEnd: status.tunnelEnd,
     borrowed: status.borrowed.map((vm) => ({ ...vmView(vm), lenderSilent: vm.lenderSilent })),
     controlFaults: status.controlFaults,
     tunnels: plane.peers.map((peer) => ({

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { TextLineStream } from "./_line_stream.ts";
+import { TextLineStream } from "./line_stream.ts";
 import { z } from "zod";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import { exists } from "../core/files.ts";
@@ -24,9 +24,12 @@ import {
   StatusView,
   VmView,
 } from "./schemas.ts";
+import { HeldEvent, ProxiesView, type ProxyBody, ProxyView } from "./proxy_schemas.ts";
 import {
   type ClientBody,
   ClientView,
+  type PingBody,
+  PingView,
   type ServerBody,
   ServerView,
   TunnelsView,
@@ -70,6 +73,13 @@ async function untilDone(
     }
     onEvent(event);
   }
+}
+
+/** The lines of an answer, as they come. */
+function linesOf(response: Response): AsyncIterable<string> {
+  const { body } = response;
+  if (body === null) throw new TypeError("Cannot read an answer: it has no body");
+  return body.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
 }
 
 function lostError(vm: VmView, reason: string): OmertaError {
@@ -134,6 +144,55 @@ export class ApiClient implements Disposable {
   /** The tunnels of the node. */
   tunnels(): Promise<TunnelsView> {
     return this.#json(TunnelsView, "GET", "/v1/tunnels");
+  }
+
+  /** Sends one echo request to a borrowed VM, named by name, id or address. */
+  ping(body: PingBody): Promise<PingView> {
+    return this.#json(PingView, "POST", "/v1/ping", body);
+  }
+
+  /** The forwards and SOCKS5 servers that are open. */
+  async proxies(): Promise<ProxyView[]> {
+    return (await this.#json(ProxiesView, "GET", "/v1/proxies")).proxies;
+  }
+
+  /** Opens one that stays, and that the next daemon opens again. */
+  openProxy(body: ProxyBody): Promise<ProxyView> {
+    return this.#json(ProxyView, "POST", "/v1/proxies", body);
+  }
+
+  /**
+   * Opens one and keeps it until `signal` aborts, or this process ends in any way. Returns when it was
+   * closed otherwise.
+   *
+   * @param onOpen Called when it is open.
+   * @throws {OmertaError} Why it cannot be opened; `daemon-gone` when it was open and the daemon ended.
+   */
+  async holdProxy(
+    body: ProxyBody,
+    onOpen: (proxy: ProxyView) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const response = await this.#fetch("POST", "/v1/proxies/held", body, signal);
+    try {
+      for await (const line of linesOf(response)) {
+        const event = HeldEvent.parse(JSON.parse(line));
+        if (event.kind === "stopped") return;
+        onOpen(event.proxy);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof TypeError)) throw error;
+      // A daemon that was killed ends the answer in the middle.
+    }
+    throw new OmertaError("daemon-gone", "Cannot go on: the daemon has ended", {
+      exit: EXIT.unreachable,
+    });
+  }
+
+  /** Closes one. @returns How it was. */
+  closeProxy(id: string): Promise<ProxyView> {
+    return this.#json(ProxyView, "DELETE", `/v1/proxies/${encodeURIComponent(id)}`);
   }
 
   /** Has the tunnel of a WireGuard on this computer carried to a VM. */
@@ -257,10 +316,7 @@ export class ApiClient implements Disposable {
   /** What the daemon tells about a request. */
   async *#steps(body: RequestBody, signal: AbortSignal): AsyncGenerator<RequestEvent, undefined> {
     const response = await this.#fetch("POST", "/v1/vms", body, signal);
-    const lines = response.body
-      ?.pipeThrough(new TextDecoderStream())
-      .pipeThrough(new TextLineStream());
-    for await (const line of lines ?? []) yield RequestEvent.parse(JSON.parse(line));
+    for await (const line of linesOf(response)) yield RequestEvent.parse(JSON.parse(line));
   }
 
   async #json<T>(

@@ -228,6 +228,25 @@ export const StatusView = z.object({
     /** Alarms that nobody has looked at yet. */
     alarms: z.array(AlarmView),
   }).nullable(),
+  /** How the tunnels to borrowed VMs end on this computer. */
+  tunnelEnd: z.discriminatedUnion("kind", [
+    z.object({
+      /** Nothing was borrowed since the start. */
+      kind: z.literal("none"),
+    }),
+    z.object({
+      /** By an interface of the operating system. */
+      kind: z.literal("device"),
+      /** Its name. */
+      name: z.string(),
+    }),
+    z.object({
+      /** By the TCP/IP stack of the daemon. */
+      kind: z.literal("userspace"),
+      /** Why there is no interface. */
+      why: z.string(),
+    }),
+  ]),
   /** VMs borrowed. */
   borrowed: z.array(VmView),
   /** Control datagrams refused, by reason. */

@@ -114,3 +114,35 @@ export const ServerView = z.object({
 });
 /** Answer to `PUT /v1/vms/:name/server`. */
 export type ServerView = z.infer<typeof ServerView>;
+
+/** Body of `POST /v1/ping`. */
+export const PingBody = z.strictObject({
+  /** Name, id or address of a borrowed VM. */
+  host: z.string().min(1).max(253),
+  /** How long the answer is waited for, in ms. */
+  timeoutMs: z.int().min(1).max(2_147_483_647),
+});
+/** Body of `POST /v1/ping`. */
+export type PingBody = z.infer<typeof PingBody>;
+
+/** Answer to `POST /v1/ping`. */
+export const PingView = z.discriminatedUnion("kind", [
+  z.object({
+    /** It was answered. */
+    kind: z.literal("reply"),
+    /** After how long, in ms. */
+    roundTripMs: z.number(),
+  }),
+  z.object({
+    /** Somebody on the way, or the VM, said that it goes nowhere. */
+    kind: z.literal("unreachable"),
+    /** The ICMP code. */
+    code: z.number(),
+  }),
+  z.object({
+    /** Nothing came in time. */
+    kind: z.literal("timeout"),
+  }),
+]);
+/** Answer to `POST /v1/ping`. */
+export type PingView = z.infer<typeof PingView>;

@@ -3,6 +3,7 @@
  *
  * ```
  * GET    /v1/tunnels              those of this node, borrowed and lent
+ * POST   /v1/ping                 send one echo request to a VM, and wait for the answer
  * PUT    /v1/vms/:name/client     carry the tunnel of a WireGuard on this computer to the VM
  * DELETE /v1/vms/:name/client     do not any more
  * PUT    /v1/vms/:name/server     carry the tunnel of the VM to a WireGuard server
@@ -15,12 +16,14 @@ import type { Hono } from "hono";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import { bodyOf } from "./_body.ts";
 import { toEndpoint } from "../node/lender_address.ts";
-import { type Node, TUN_NAME } from "../node/node.ts";
+import type { Node } from "../node/node.ts";
 import { BORROWER_ADDRESS } from "../node/tunnel_addresses.ts";
 import { type Tunnel, tunnelsOf } from "../node/tunnels.ts";
 import {
   ClientBody,
   type ClientView,
+  PingBody,
+  type PingView,
   ServerBody,
   type ServerView,
   type TunnelsView,
@@ -32,9 +35,15 @@ export function addTunnelRoutes(app: Hono, node: Node): void {
   app.get("/v1/tunnels", async (c) => {
     const status = await node.status();
     const view: TunnelsView = {
-      device: status.plane.tun ? TUN_NAME : null,
+      device: status.tunnelEnd.kind === "device" ? status.tunnelEnd.name : null,
       tunnels: tunnelsOf(status, Date.now()).map(tunnelView),
     };
+    return c.json(view);
+  });
+
+  app.post("/v1/ping", async (c) => {
+    const { host, timeoutMs } = await bodyOf(c, PingBody);
+    const view: PingView = await node.ping(host, timeoutMs);
     return c.json(view);
   });
 

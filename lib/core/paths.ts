@@ -6,8 +6,10 @@
  * ssh/id_ed25519         the borrower's SSH key
  * ssh/known_hosts        host keys of borrowed VMs
  * omerta.sock            HTTP API of the daemon                  0600
+ * pipe.sock              what reaches a port of a borrowed VM    0600
  * daemon.json            process id and start time of the daemon
  * leases.json            VMs borrowed
+ * forwards.json          forwards and SOCKS5 servers of the background, with passwords  0600
  * images/                base images, content-addressed
  * vms/<vm id>/           one lent VM: disk, seed, console, sockets
  * jobs/<job id>/         one job in the background: what it is, what it printed
@@ -35,10 +37,14 @@ export interface Paths {
   readonly knownHosts: string;
   /** Unix socket of the daemon's HTTP API. */
   readonly socket: string;
+  /** Unix socket by which programs reach the ports of borrowed VMs; see net/proxy/pipe.ts. */
+  readonly pipe: string;
   /** Process id and start time of the running daemon. */
   readonly daemon: string;
   /** What this node has borrowed. */
   readonly leases: string;
+  /** Forwards and SOCKS5 servers of the background. */
+  readonly forwards: string;
   /** Base images. */
   readonly images: string;
   /** One folder for each VM that runs here. */
@@ -59,8 +65,10 @@ export function pathsOf(home?: string): Paths {
     sshKey: join(root, "ssh", "id_ed25519"),
     knownHosts: join(root, "ssh", "known_hosts"),
     socket: join(root, "omerta.sock"),
+    pipe: join(root, "pipe.sock"),
     daemon: join(root, "daemon.json"),
     leases: join(root, "leases.json"),
+    forwards: join(root, "forwards.json"),
     images: join(root, "images"),
     vms: join(root, "vms"),
     jobs: join(root, "jobs"),

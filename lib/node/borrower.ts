@@ -28,6 +28,7 @@ import { LenderClient } from "./lender_client.ts";
 import { CHANNEL, ShutdownNotice, type VmAccepted } from "./messages.ts";
 import { awaitReady } from "./ready.ts";
 import type { RequestOptions, RequestProgress } from "./request.ts";
+import type { TunnelEnd } from "./tunnel_end.ts";
 
 /** Time from the request to ready when none is given: accelerated, translated; in ms. */
 const READY_TIMEOUT_MS = [180_000, 420_000] as const;
@@ -40,8 +41,8 @@ export interface BorrowerOptions {
   readonly control: Control;
   /** Data plane of the node. */
   readonly plane: Plane;
-  /** Brings up the TUN device unless it is up; rejects where this host does not allow it. */
-  readonly openTun: () => Promise<void>;
+  /** This computer's end of the tunnels. */
+  readonly end: TunnelEnd;
   /** Who this node is. */
   readonly identity: Identity;
   /** Configuration of the node, as it is now. */
@@ -128,7 +129,7 @@ export class Borrower implements AsyncDisposable {
     for (const vm of this.list()) {
       if (vm.dryRun) continue;
       try {
-        await this.#o.openTun();
+        await this.#o.end.open();
         await this.#addPeer(vm);
         await this.carried.resume(vm);
       } catch (error) {
@@ -138,6 +139,9 @@ export class Borrower implements AsyncDisposable {
         });
       }
     }
+    await this.#o.end.setNames(this.list());
+    // The former run may have been killed before it wrote it.
+    await this.#o.knownHosts.write(this.list());
     void this.#heartbeats.beat();
   }
 
@@ -214,7 +218,7 @@ export class Borrower implements AsyncDisposable {
   ): Promise<{ readonly vm: BorrowedVm; readonly accelerator: VmAccepted["accelerator"] }> {
     const { control, now } = this.#o;
     checkName(options.name, this.list());
-    if (!options.dryRun) await this.#o.openTun();
+    if (!options.dryRun) await this.#o.end.open();
     const { host, endpoint, network } = await findLender(
       options.provider,
       this.#o.config(),
@@ -282,7 +286,7 @@ export class Borrower implements AsyncDisposable {
     progress: (event: RequestProgress) => void,
     signal: AbortSignal,
   ): Promise<BorrowedVm> {
-    const { leases, knownHosts, now } = this.#o;
+    const { leases, knownHosts, end, now } = this.#o;
     const key = wireguardKeyOf(vm).toHex();
     const handshake = Promise.withResolvers<void>();
     this.#handshakes.set(key, handshake.resolve);
@@ -291,9 +295,10 @@ export class Borrower implements AsyncDisposable {
     try {
       await this.#addPeer(vm);
       await knownHosts.write(leases.list());
+      await end.setNames(leases.list());
       await awaitReady({
         name: vm.name,
-        address: vm.address,
+        sshBanner: (signal) => end.sshBanner(vm.address, signal),
         since: vm.since,
         timeoutMs: options.timeoutMs ?? READY_TIMEOUT_MS[accelerator === "tcg" ? 1 : 0],
         status: (seen, signal) => this.#lenderOf(vm).status(vm.id, seen, signal),
@@ -378,6 +383,7 @@ export class Borrower implements AsyncDisposable {
     await this.#o.plane.removePeer(wireguardKeyOf(vm));
     await this.carried.gone(vm);
     await this.#o.knownHosts.write(this.list());
+    await this.#o.end.setNames(this.list());
   }
 
   async #lost(id: string, reason: string): Promise<void> {

@@ -37,13 +37,28 @@ export class KnownHosts {
 const ALIVE_S = 15;
 const ALIVE_TRIES = 8;
 
-/** Options for `ssh` and `scp` that log in to a borrowed VM and to nothing else. */
+/** How ssh reaches a VM by another program. */
+export interface SshProxy {
+  /** For ssh's ProxyCommand. */
+  readonly command: string;
+  /** Whether that program hands over a connected socket and ends (ssh's ProxyUseFdpass). */
+  readonly handsOver: boolean;
+}
+
+/**
+ * Options for `ssh` and `scp` that log in to a borrowed VM and to nothing else.
+ *
+ * @param proxy What reaches the VM; undefined: ssh does it itself.
+ */
 export function sshOptions(
   vm: Pick<BorrowedVm, "id">,
   keyPath: string,
   knownHostsPath: string,
+  proxy?: SshProxy,
 ): string[] {
   return [
+    ...(proxy === undefined ? [] : ["-o", `ProxyCommand=${proxy.command}`]),
+    ...(proxy?.handsOver ? ["-o", "ProxyUseFdpass=yes"] : []),
     ...["-i", keyPath],
     ...["-o", "IdentitiesOnly=yes"],
     ...["-o", `UserKnownHostsFile="${knownHostsPath}"`],
@@ -64,8 +79,9 @@ export function sshCommandLine(
   vm: Pick<BorrowedVm, "id" | "address">,
   keyPath: string,
   knownHostsPath: string,
+  proxy?: SshProxy,
 ): string {
-  const words = sshOptions(vm, keyPath, knownHostsPath).map((word) =>
+  const words = sshOptions(vm, keyPath, knownHostsPath, proxy).map((word) =>
     /^[\w@%+=:,./-]+$/.test(word) ? word : shellQuote(word)
   );
   return ["ssh", ...words, `${SSH_USER}@${vm.address}`].join(" ");

@@ -119,12 +119,14 @@ export class LeaseStore {
   }
 
   /**
-   * The one VM with this name, or whose id begins with `text`.
+   * The one VM with this name, `NAME.omerta`, address in the tunnel, or whose id begins with `text`.
    *
    * @throws {OmertaError} `unknown-vm` or `ambiguous-vm`, naming what there is.
    */
   find(text: string): BorrowedVm {
-    const named = this.list().filter((vm) => vm.name === text);
+    const named = this.list().filter(({ name, address }) =>
+      name === text || `${name}.omerta` === text || address === text
+    );
     const found = named.length > 0 ? named : this.list().filter((vm) => vm.id.startsWith(text));
     const [first, ...others] = found;
     if (first && others.length === 0) return first;

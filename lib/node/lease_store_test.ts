@@ -55,6 +55,18 @@ Deno.test("find() takes names and unique prefixes of ids", () =>
     assert.throws(() => store.find("zz"), { code: "unknown-vm", next: "There are: web, db, aa" });
   }));
 
+Deno.test("L10: find() takes the address in the tunnel, and NAME.omerta", () =>
+  withFile(async (path) => {
+    const store = await LeaseStore.load(path);
+    await store.put(vm("aa", "web"));
+    await store.put({ ...vm("bb", "db"), address: "10.0.0.3" });
+    assert.equal(store.find("10.0.0.3").name, "db");
+    assert.equal(store.find("web.omerta").name, "web");
+    for (const text of ["10.0.0.4", "10.0.0", "db.omert"]) {
+      assert.throws(() => store.find(text), { code: "unknown-vm" });
+    }
+  }));
+
 Deno.test("LeaseStore keeps a damaged file aside and says where", () =>
   withFile(async (path) => {
     await Deno.writeTextFile(path, "{ damaged");

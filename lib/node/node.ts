@@ -13,12 +13,15 @@
  */
 
 import { z } from "zod";
-import { chooseAccelerator, hostFacts } from "../../vm/accelerator.ts";
 import { chooseHypervisor } from "../../vm/choose_hypervisor.ts";
-import { ImageStore } from "../../vm/image/store.ts";
 import { VmManager } from "../../vm/manager.ts";
 import type { RefusedFrame } from "../../net/filter/refusals.ts";
-import { Plane, type PlaneStats, type RehearsedFrame } from "../../net/plane/plane.ts";
+import {
+  type PingAnswer,
+  Plane,
+  type PlaneStats,
+  type RehearsedFrame,
+} from "../../net/plane/plane.ts";
 import { type Config, identityOf, type LendRules, loadConfig } from "../core/config.ts";
 import { EXIT, messageOf, OmertaError } from "../core/errors.ts";
 import type { Identity } from "../core/identity.ts";
@@ -39,14 +42,12 @@ import { KnownHosts } from "./known_hosts.ts";
 import { type BorrowedVm, LeaseStore } from "./lease_store.ts";
 import type { LentVm } from "./lease.ts";
 import { Lender } from "./lender.ts";
+import { lenderPartsOf } from "./lender_parts.ts";
 import { CHANNEL } from "./messages.ts";
+import { OpenProxies } from "./proxies.ts";
+import { ProxyStore } from "./proxy_store.ts";
 import { describeRules } from "./rules.ts";
-import { BORROWER_ADDRESS, TUNNEL_PREFIX_BITS } from "./tunnel_addresses.ts";
-
-/** Name of the TUN device. */
-export const TUN_NAME = "omerta0";
-/** MTU inside the tunnel, in bytes. */
-const TUN_MTU = 1400;
+import { TunnelEnd, type TunnelEndState } from "./tunnel_end.ts";
 
 /** How a node is started. */
 export interface NodeOptions {
@@ -84,6 +85,8 @@ export interface NodeStatus {
   readonly port: number;
   /** What is lent; undefined when this node does not lend. */
   readonly lending: Lending | undefined;
+  /** How the tunnels to borrowed VMs end on this computer. */
+  readonly tunnelEnd: TunnelEndState;
   /** VMs borrowed. */
   readonly borrowed: readonly (BorrowedVm & {
     /** Whether its lender did not answer when it was asked last. */
@@ -133,7 +136,9 @@ export class Node implements AsyncDisposable {
   readonly #control: Control;
   readonly #started = Date.now();
   #config: Config;
-  #tun: Promise<void> | undefined;
+  readonly #end: TunnelEnd;
+  /** Forwards and SOCKS5 servers. */
+  readonly proxies: OpenProxies;
 
   private constructor(
     options: NodeOptions,
@@ -158,10 +163,17 @@ export class Node implements AsyncDisposable {
     this.#plane = parts.plane;
     this.#kernel = parts.kernel;
     this.#control = parts.control(this);
+    this.#end = new TunnelEnd(this.#plane, options.paths.pipe);
+    this.proxies = new OpenProxies({
+      plane: this.#plane,
+      openStack: () => this.#end.openStack(),
+      store: new ProxyStore(options.paths.forwards),
+      events: this.events,
+    });
     this.borrower = new Borrower({
       control: this.#control,
       plane: this.#plane,
-      openTun: () => this.#openTun(),
+      end: this.#end,
       identity: this.identity,
       config: () => this.#config,
       leases: parts.leases,
@@ -231,7 +243,7 @@ export class Node implements AsyncDisposable {
         onRogue: (id, alarm) => guests.rogue(id, alarm),
       }),
     );
-    const lenderParts = options.lend ? await lenderPartsOf(options) : undefined;
+    const lenderParts = options.lend ? await lenderPartsOf(paths) : undefined;
     const node = new Node(options, config, sshKey, {
       events,
       leases,
@@ -264,6 +276,7 @@ export class Node implements AsyncDisposable {
     late.node = node;
     guests.lender = node.lender;
     await node.borrower.resume();
+    await node.proxies.resume(onWarning);
     undo.move();
     return node;
   }
@@ -292,6 +305,16 @@ export class Node implements AsyncDisposable {
     return this.#kernel.rehearse(id, frames) ?? await this.#plane.rehearse(id, frames);
   }
 
+  /**
+   * Sends one echo request to a borrowed VM by the stack of this process.
+   *
+   * @param host Name, id or address of the VM.
+   * @throws {OmertaError} `no-stack`, `unknown-host`, `ping-failed`.
+   */
+  async ping(host: string, timeoutMs: number): Promise<PingAnswer> {
+    return await this.#plane.ping(host, timeoutMs);
+  }
+
   /** What this node tells about itself. */
   async status(): Promise<NodeStatus> {
     const plane = await this.#plane.stats();
@@ -312,6 +335,7 @@ export class Node implements AsyncDisposable {
         alarms: this.lender.alarms.list(),
         dryRun: this.#options.dryRun,
       },
+      tunnelEnd: this.#end.state,
       borrowed: this.borrower.list().map((vm) => ({
         ...vm,
         lenderSilent: this.borrower.isSilent(vm),
@@ -348,22 +372,11 @@ export class Node implements AsyncDisposable {
     }
   }
 
-  /** The device is made when the first VM is borrowed: a node that only lends needs no root. */
-  #openTun(): Promise<void> {
-    const opened = this.#tun ?? this.#plane.openTun({
-      name: TUN_NAME,
-      address: `${BORROWER_ADDRESS}/${TUNNEL_PREFIX_BITS}`,
-      mtu: TUN_MTU,
-    });
-    this.#tun = opened;
-    opened.catch(() => this.#tun = undefined); // the next request may find it possible
-    return opened;
-  }
-
   /** Ends requests, VMs and the data plane. What is borrowed stays borrowed. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (
       const part of [
+        () => this.proxies[Symbol.dispose](),
         () => this.borrower[Symbol.asyncDispose](),
         () => this.lender?.[Symbol.asyncDispose](),
         () => this.manager[Symbol.asyncDispose](),
@@ -380,19 +393,4 @@ export class Node implements AsyncDisposable {
       }
     }
   }
-}
-
-/** What a lender needs of its host. */
-async function lenderPartsOf(
-  options: NodeOptions,
-): Promise<
-  Pick<ConstructorParameters<typeof Lender>[0], "accelerator" | "findImage">
-> {
-  const images = await ImageStore.open(options.paths.images);
-  const arch = Deno.build.arch;
-  const facts = await hostFacts(`${options.paths.vms}/accelerator`);
-  return {
-    accelerator: chooseAccelerator(facts, arch).accelerator,
-    findImage: (name) => name === undefined ? images.default() : images.find(name),
-  };
 }

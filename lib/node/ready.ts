@@ -17,20 +17,16 @@ import {
 } from "../../vm/stages.ts";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import type { VmStatus } from "./messages.ts";
-import { readSshBanner } from "./ssh_banner.ts";
 
 /** How often a lender is asked how far a VM is, in ms. */
 const STATUS_MS = 1000;
 /** Pause between two tries to reach a VM's SSH server, in ms. */
 const SSH_RETRY_MS = 250;
-const SSH_PORT = 22;
 
 /** What {@link awaitReady} watches. */
 export interface Awaited {
   /** Name of the VM, for errors. */
   readonly name: string;
-  /** Address of the VM in the tunnel. */
-  readonly address: string;
   /** When it was asked for, in ms since 1970. */
   readonly since: number;
   /** Time allowed from the request to ready, in ms. */
@@ -39,6 +35,8 @@ export interface Awaited {
   readonly status: (seen: readonly Stage[], signal: AbortSignal) => Promise<VmStatus>;
   /** Resolves at the first handshake with the VM. */
   readonly handshake: Promise<void>;
+  /** Asks its SSH server who it is; undefined when it has not answered in time. */
+  readonly sshBanner: (signal: AbortSignal) => Promise<string | undefined>;
   /** Told of every stage that is new, with its time since the request in ms. */
   readonly onStage: (stage: Stage, atMs: number) => void;
   /** Time of now in ms since 1970. */
@@ -114,7 +112,7 @@ async function followGuest(
     signal.removeEventListener("abort", abort);
   }
   see("tunnel");
-  while (await readSshBanner(vm.address, SSH_PORT, signal) === undefined) {
+  while (await vm.sshBanner(signal) === undefined) {
     await pause(SSH_RETRY_MS, undefined, { signal });
   }
   see("ssh");

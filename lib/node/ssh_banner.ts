@@ -11,6 +11,13 @@ const TRY_MS = 5_000;
 /** Longest line that is read, in bytes (RFC 4253 section 4.2). */
 const MAX_BANNER = 255;
 
+const BANNER = /^SSH-[ -~]+$/;
+
+/** Whether a line, without its end, is an identification string. */
+export function isSshBanner(line: string): boolean {
+  return BANNER.test(line);
+}
+
 /**
  * Connects and reads the identification string of RFC 4253 section 4.2.
  *

@@ -10,6 +10,9 @@ import type { RefusedFrame } from "../filter/refusals.ts";
 import type { RogueAlarm, RogueLimits } from "../filter/rogue.ts";
 import type { FilterMode } from "../filter/strategy.ts";
 import type { RehearsedFrame } from "../filter/rehearsal.ts";
+import type { TcpAddress } from "../os/stream_socket.ts";
+import type { SocksCredentials } from "../proxy/socks5.ts";
+import type { PingAnswer } from "../tcp/ping.ts";
 import type { KernelGuest } from "./kernel_leftovers.ts";
 import type { PlaneStats } from "./stats.ts";
 
@@ -22,6 +25,41 @@ export interface TunSettings {
   /** Largest packet, in bytes. @default {1400} */
   readonly mtu?: number;
 }
+
+/** A way into the tunnels; see proxies.ts. */
+export type ProxySettings =
+  | {
+    /** The unix socket of `omerta nc`. */
+    readonly kind: "pipe";
+    /** Its path. */
+    readonly path: string;
+  }
+  | {
+    /** A port of this computer that leads inside. */
+    readonly kind: "forward";
+    /** Where to listen; port 0 picks one. */
+    readonly listen: TcpAddress;
+    /** Name or IPv4 address inside. */
+    readonly host: string;
+    /** Port inside. */
+    readonly port: number;
+  }
+  | {
+    /** A port inside, at this node's own address, that leads to this computer. */
+    readonly kind: "reverse";
+    /** Port inside. */
+    readonly port: number;
+    /** Where it leads. */
+    readonly to: TcpAddress;
+  }
+  | {
+    /** A SOCKS5 server. */
+    readonly kind: "socks";
+    /** Where to listen; port 0 picks one. */
+    readonly listen: TcpAddress;
+    /** Who may use it; undefined: everybody who reaches it. */
+    readonly credentials: SocksCredentials | undefined;
+  };
 
 /** The first message: what the packet thread is made of. */
 export interface StartMessage {
@@ -42,6 +80,17 @@ export type Command =
   | { readonly kind: "start"; readonly start: StartMessage }
   | { readonly kind: "send"; readonly datagram: Uint8Array; readonly to: Uint8Array }
   | { readonly kind: "open-tun"; readonly tun: TunSettings }
+  | { readonly kind: "open-stack"; readonly address: string; readonly mtu: number }
+  | { readonly kind: "set-names"; readonly names: readonly (readonly [string, string])[] }
+  | { readonly kind: "open-proxy"; readonly id: string; readonly settings: ProxySettings }
+  | { readonly kind: "close-proxy"; readonly id: string }
+  | { readonly kind: "ping"; readonly host: string; readonly timeoutMs: number }
+  | {
+    readonly kind: "greet";
+    readonly host: string;
+    readonly port: number;
+    readonly timeoutMs: number;
+  }
   | {
     readonly kind: "add-peer";
     readonly publicKey: Uint8Array;
@@ -97,6 +146,10 @@ export type Answer =
   | { readonly kind: "started"; readonly port: number; readonly tunName: string | undefined }
   | { readonly kind: "stats"; readonly stats: PlaneStats }
   | { readonly kind: "refused-frames"; readonly frames: readonly RefusedFrame[] }
+  | { readonly kind: "proxy-opened"; readonly port: number }
+  | { readonly kind: "proxy-closed"; readonly existed: boolean }
+  | { readonly kind: "pinged"; readonly answer: PingAnswer }
+  | { readonly kind: "greeted"; readonly line: string | undefined }
   | { readonly kind: "rehearsed"; readonly frames: readonly RehearsedFrame[] }
   | { readonly kind: "error"; readonly error: ErrorParts };
 

@@ -3,7 +3,8 @@
  *
  * From this computer into the tunnel:
  *
- *  1. `poll` says that the TUN device is readable; at most {@link TUN_READS} reads follow.
+ *  1. `poll` says that the TUN device is readable; a bounded number of reads follows
+ *     (net/vlan/tun_interface.ts).
  *  2. Each read is up to 64 KiB of one TCP flow. It is cut into packets (net/os/offload_split.ts),
  *     each of which is written where it will be sent from, behind room for a WireGuard header.
  *  3. The device finds the peer by destination address, pads, and seals in place.
@@ -18,7 +19,8 @@
  *  8. A relay's client is known by its address (relay.ts); the switch (wireguard_switch.ts) tells a
  *     guest's or a relay's message from the node's own.
  *  9. The node's own: the device opens it straight into the TUN device's memory and checks the source
- *     address; segments of one flow are joined (net/os/offload_join.ts) and written at once.
+ *     address; segments of one flow are joined (net/os/offload_join.ts) and written at once. Without a
+ *     TUN device, and what is its own, goes to the stack (net/vlan/joined_interface.ts).
  * 10. A guest's: the filter puts headers in front of it, in the memory of the guest's cable; the end
  *     of the turn sends all frames.
  *
@@ -33,7 +35,8 @@
  * turn it was go first (turns.ts). What comes in and control messages go on meanwhile.
  *
  * What the loop does between packets, commands of the main thread and the device's timers, happens
- * between rounds. On the way of a packet nothing is allocated and nothing throws.
+ * between rounds. On the way of a packet nothing is allocated and nothing throws. All of this is one
+ * file, longer than others, because a packet's way goes through the whole of it.
  *
  * @module
  */
@@ -45,23 +48,24 @@ import type { DatagramHandler, PacketSocket, UdpSocket } from "../os/packet_sock
 import type { Reactor } from "../os/reactor.ts";
 import type { TunDevice, TunOptions } from "../os/tun_device.ts";
 import type { UdpOptions } from "../os/udp_options.ts";
-import { ipv4ToString } from "../wire/ip_address.ts";
+import { JoinedInterface } from "../vlan/joined_interface.ts";
+import type { NetworkInterface } from "../vlan/network_interface.ts";
+import { TunInterface } from "../vlan/tun_interface.ts";
 import { Device } from "../wireguard/device.ts";
 import type { Answer, Command, PlaneEvent, TunSettings } from "./_messages.ts";
+import { peerStats } from "./_peer_stats.ts";
 import { prefixOf } from "./_prefixes.ts";
 import { KIND, kindOf } from "./demux.ts";
 import type { Gate } from "./gate.ts";
 import { Guests } from "./guests.ts";
-import { InnerSink } from "./inner_sink.ts";
 import { KernelLeftovers } from "./kernel_leftovers.ts";
 import type { SwitchOwner } from "./relay.ts";
 import { Relays } from "./relays.ts";
 import type { PlaneStats } from "./stats.ts";
-import { Turns } from "./turns.ts";
+import { type Sender, Turns } from "./turns.ts";
+import { type LaterCommand, UserCommands } from "./user_commands.ts";
 import { WireguardSwitch } from "./wireguard_switch.ts";
 
-/** Reads of the TUN device in one turn. */
-export const TUN_READS = 8;
 /** Datagrams of the UDP socket in one turn. */
 export const UDP_DATAGRAMS = 512;
 /** Longest control datagram that is handed on (bytes). */
@@ -98,7 +102,7 @@ export interface PacketLoopOptions {
 }
 
 /** What the loop can be asked for. */
-export type LoopCommand = Exclude<Command, { kind: "start" }>;
+export type LoopCommand = Exclude<Command, { kind: "start" } | LaterCommand>;
 
 /** The loop and everything it owns. */
 export class PacketLoop implements DatagramHandler, Disposable {
@@ -109,14 +113,16 @@ export class PacketLoop implements DatagramHandler, Disposable {
   readonly #udp: UdpSocket;
   readonly #leftovers: KernelLeftovers;
   readonly #device: Device;
-  readonly #inner = new InnerSink();
+  /** What comes out of the node's own tunnels goes there. */
+  readonly #inner = new JoinedInterface();
   readonly #switch = new WireguardSwitch<SwitchOwner>();
+  readonly #user: UserCommands;
   readonly #guests: Guests;
   readonly #relays = new Relays();
   /** Those with something to flush at the end of the turn. */
   readonly #pending: SwitchOwner[] = [];
   readonly #turns: Turns;
-  #tun: TunDevice | undefined;
+  #tun: TunInterface | undefined;
   #now = Date.now();
   #closing = false;
   #controlReceived = 0;
@@ -141,7 +147,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
       new Device({
         privateKey: options.privateKey,
         out: this.#udp.out,
-        inner: this.#inner,
+        inner: this.#inner.inbound,
         now: this.#now,
         mtu: options.tun?.mtu ?? DEFAULT_MTU,
         onEvent: (publicKey, what, endpoint): void => {
@@ -154,6 +160,14 @@ export class PacketLoop implements DatagramHandler, Disposable {
             });
           } else this.#eventsDropped++;
         },
+      }),
+    );
+    this.#owned.use(this.#inner).start(this.#device.outbound);
+    this.#user = this.#owned.use(
+      new UserCommands({
+        attach: (link) => this.attach(link),
+        reactor: this.#os.reactor,
+        begin: () => this.#begin(),
       }),
     );
     this.#turns = new Turns(this.#os.reactor, this.#udp, () => this.#now = Date.now());
@@ -183,15 +197,35 @@ export class PacketLoop implements DatagramHandler, Disposable {
   }
 
   /**
+   * Makes an interface the inner end of the node's own tunnels, or one of two: a userspace one, and any
+   * other. It is stopped with the loop.
+   *
+   * @throws {OmertaError} `interface-open` when there is one of its kind, `too-many-sources`.
+   */
+  attach(link: NetworkInterface): void {
+    using undo = new DisposableStack();
+    const { source } = link;
+    if (source !== undefined) {
+      const sender: Sender = { waiting: false, drain: () => this.#drain(link) };
+      this.#turns.add(source, sender);
+      undo.defer(() => this.#turns.remove(source, sender));
+    }
+    this.#inner.attach(link);
+    this.#owned.use(undo.move());
+  }
+
+  /**
    * Moves packets until a `close` command.
    *
    * @param between Called after each round; runs the commands that have been announced.
    */
   async run(between: () => Promise<void> | undefined): Promise<void> {
     while (!this.#closing) {
-      const due = this.#device.tick(this.#now = Date.now());
+      const now = this.#begin();
+      const due = this.#device.tick(this.#now);
       this.#udp.out.flush();
-      const turn = this.#os.reactor.wait(this.#turns.waitMs(due - this.#now));
+      const inner = Math.ceil(Math.min(this.#user.tick(now), this.#inner.tick(now)) - now);
+      const turn = this.#os.reactor.wait(this.#turns.waitMs(Math.min(due - this.#now, inner)));
       // No `await` when the thread may block: it would cost a turn of the event loop per round.
       if (typeof turn !== "boolean") await turn;
       this.#turns.serve();
@@ -210,6 +244,11 @@ export class PacketLoop implements DatagramHandler, Disposable {
       case "open-tun":
         this.#openTun(command.tun);
         break;
+      case "open-stack":
+      case "set-names":
+      case "open-proxy":
+      case "close-proxy":
+        return this.#user.execute(command);
       case "add-peer":
         this.#device.addPeer({
           publicKey: command.publicKey,
@@ -261,6 +300,11 @@ export class PacketLoop implements DatagramHandler, Disposable {
         break;
     }
     return { kind: "done" };
+  }
+
+  /** Begins what takes time; see {@link UserCommands.begin}. */
+  begin(command: LaterCommand, done: (answer: Answer) => void): void {
+    this.#user.begin(command, done);
   }
 
   /** Closes everything: sockets, devices, keys. */
@@ -322,8 +366,17 @@ export class PacketLoop implements DatagramHandler, Disposable {
     });
   }
 
+  /** What comes from now on, comes now. @returns Time of now, in ms, by a clock that never goes back. */
+  #begin(): number {
+    this.#device.setNow(this.#now = Date.now());
+    const now = performance.now();
+    this.#inner.begin(now);
+    this.#user.setNow(now);
+    return now;
+  }
+
   #drainUdp(): void {
-    this.#now = Date.now();
+    this.#begin();
     this.#udp.drain(this, UDP_DATAGRAMS);
     this.#inner.flush();
     const pending = this.#pending;
@@ -338,14 +391,14 @@ export class PacketLoop implements DatagramHandler, Disposable {
     this.#udp.out.flush();
   }
 
-  #drainTun(tun: TunDevice): boolean {
+  #drain(link: NetworkInterface): boolean {
     this.#device.setNow(this.#now);
-    const packets = tun.drainInto(this.#device.outbound, TUN_READS);
+    const isThere = link.drain();
     this.#udp.out.flush();
-    if (packets >= 0) return true;
+    if (isThere) return true;
     throw new OmertaError(
       "interface-gone",
-      `Cannot go on carrying packets: somebody has removed interface ${tun.name}`,
+      `Cannot go on carrying packets: somebody has removed interface ${link.name}`,
     );
   }
 
@@ -365,30 +418,24 @@ export class PacketLoop implements DatagramHandler, Disposable {
         `Cannot open interface ${settings.name}: ${this.#tun.name} is open already`,
       );
     }
-    const tun = this.#owned.use(
-      this.#os.openTun({ ...settings, mtu: settings.mtu ?? DEFAULT_MTU }),
+    using undo = new DisposableStack();
+    const { name, address, mtu = DEFAULT_MTU } = settings;
+    const tun = undo.use(
+      new TunInterface({ name, address, mtu }, (options) => this.#os.openTun(options)),
     );
-    this.#turns.add(tun, { waiting: false, drain: () => this.#drainTun(tun) });
-    this.#owned.defer(() => this.#os.reactor.remove(tun));
-    this.#inner.target = tun.out;
+    this.attach(tun);
+    undo.move();
     this.#tun = tun;
   }
 
   #stats(): PlaneStats {
     return {
-      peers: this.#device.stats().map((peer) => ({
-        publicKey: peer.publicKey.toBase64(),
-        endpoint: peer.endpoint?.toString(),
-        allowedIps: peer.allowedIps.map(({ address, bits }) => `${ipv4ToString(address)}/${bits}`),
-        keepaliveSeconds: peer.keepaliveSeconds,
-        rxBytes: peer.rxBytes,
-        txBytes: peer.txBytes,
-        lastHandshakeMs: peer.lastHandshakeMs,
-      })),
+      peers: this.#device.stats().map(peerStats),
       guests: Array.from(this.#guests.values(), (guest) => guest.stats()),
       relays: this.#relays.stats(),
       udp: { ...this.#udp.counters },
       tun: this.#tun && { ...this.#tun.counters },
+      stack: this.#user.stats(),
       wireguard: { ...this.#device.counters },
       controlReceived: this.#controlReceived,
       controlDropped: this.#controlDropped,

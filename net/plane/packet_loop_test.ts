@@ -17,6 +17,12 @@ import { AsyncReactor } from "../os/reactor.ts";
 import { openTun } from "../os/tun.ts";
 import type { UdpSocket } from "../os/packet_socket.ts";
 import { openUdpPortable } from "../os/udp_portable.ts";
+import { Transfer } from "../vlan/transfer_fixture.ts";
+import { MemoryInterface } from "../vlan/memory_interface.ts";
+import type { NetworkInterface } from "../vlan/network_interface.ts";
+import { PacketQueue } from "../vlan/packet_queue.ts";
+import { UserspaceInterface } from "../vlan/userspace_interface.ts";
+import { ipv4ToString } from "../wire/ip_address.ts";
 import { generatePrivateKey, publicKeyOf } from "../wireguard/keys.ts";
 import type { PlaneEvent } from "./_messages.ts";
 import { Gate, SHARED_BYTES } from "./gate.ts";
@@ -93,6 +99,68 @@ Deno.test("PacketLoop completes a handshake and carries control on portable sock
   assert.deepEqual(event.datagram, datagram);
   assert.equal(Endpoint.fromSockaddr(event.from, 0).port, a.loop.port);
   assert.equal(b.stats().controlReceived, 1);
+});
+
+/** Two loops with a tunnel between them, and an interface at each end of it. */
+async function withTunnel(
+  [left, right]: readonly [NetworkInterface, NetworkInterface],
+  work: (left: Running, right: Running) => Promise<void>,
+): Promise<void> {
+  const [keyA, keyB] = [generatePrivateKey(), generatePrivateKey()];
+  await using a = new Running(keyA);
+  await using b = new Running(keyB);
+  a.loop.attach(left);
+  b.loop.attach(right);
+  for (const [from, to, key, address] of [[b, a, keyA, left], [a, b, keyB, right]] as const) {
+    from.loop.execute({
+      kind: "add-peer",
+      publicKey: publicKeyOf(key),
+      presharedKey: undefined,
+      endpoint: to.endpoint,
+      allowedIps: [`${ipv4ToString(address.address)}/32`],
+      keepaliveSeconds: from === a ? 1 : 0,
+    });
+  }
+  await until(() => a.events.some((event) => event.kind === "peer"), { what: "a session" });
+  await work(a, b);
+}
+
+Deno.test("L3: PacketLoop carries what programs of userspace interfaces say to each other", async () => {
+  const here = new UserspaceInterface({ address: "10.0.0.1", mtu: 1400 });
+  const there = new UserspaceInterface({ address: "10.0.0.2", mtu: 1400 });
+  await withTunnel([here, there], async (a, b) => {
+    const [asks, answers] = [new Transfer(200_000, 1), new Transfer(100_000, 2)];
+    there.stack.listen({ port: 80, onSyn: (pending) => void pending.accept(answers) });
+    here.dialTcp(there.address, 80, asks);
+    await until(() => asks.reason && answers.reason, { what: "both to be over" });
+    assert.deepEqual([asks.reason, answers.reason], ["closed", "closed"]);
+    assert.deepEqual([asks.received, answers.received], [answers.sends, asks.sends]);
+    const second = new MemoryInterface({ address: "10.0.0.1", mtu: 1400 });
+    a.loop.attach(second);
+    assert.throws(() => a.loop.attach(second), { code: "interface-open" });
+    assert.equal(b.stats().noTun, 0);
+  });
+  assert.equal(here.dialTcp(there.address, 80, {}), undefined); // the loop has stopped it
+});
+
+Deno.test("L3: PacketLoop carries what memory interfaces send to each other", async () => {
+  const here = new MemoryInterface({ address: "10.0.0.1", mtu: 1400 });
+  const there = new MemoryInterface({ address: "10.0.0.2", mtu: 1400 });
+  await withTunnel([here, there], async () => {
+    for (const [from, to] of [[here, there], [there, here]] as const) {
+      // A host that pings another.
+      const host = new UserspaceInterface({ address: ipv4ToString(from.address), mtu: 1400 });
+      const out = new PacketQueue();
+      host.start(out);
+      host.ping(to.address, { timeoutMs: 1000 }, () => {});
+      const packet = out.take();
+      assert.ok(packet && from.send(packet));
+      const got = await until(() => to.receive(), { what: "the packet" });
+      assert.deepEqual(got, packet);
+      host.stop();
+    }
+  });
+  assert.equal(here.send(new Uint8Array(20)), false);
 });
 
 Deno.test("PacketLoop carries a guest's frames on portable sockets", async () => {

@@ -31,20 +31,25 @@ import {
   errorOf,
   type PlaneEvent,
   type PlaneMessage,
+  type ProxySettings,
   type TunSettings,
 } from "./_messages.ts";
+import type { PingAnswer } from "../tcp/ping.ts";
 import { SHARED, SHARED_BYTES } from "./gate.ts";
 import type { KernelGuest } from "./kernel_leftovers.ts";
 import type { PlaneStats } from "./stats.ts";
 
 export type { RehearsedFrame } from "../filter/rehearsal.ts";
-export type { TunSettings } from "./_messages.ts";
+export type { PingAnswer } from "../tcp/ping.ts";
+export type { ProxySettings, TunSettings } from "./_messages.ts";
 export type {
   PlaneGuestStats,
   PlanePeerStats,
   PlaneRelayStats,
   PlaneStats,
+  ProxyStats,
   SocketStats,
+  StackStats,
 } from "./stats.ts";
 
 /** How long the thread may take to start, and to end (ms). */
@@ -258,6 +263,66 @@ export class Plane implements AsyncDisposable {
   async openTun(tun: TunSettings): Promise<void> {
     await this.#ask({ kind: "open-tun", tun });
     this.#tunName = tun.name;
+  }
+
+  /**
+   * Makes the stack of this process an end of the tunnels, when it is none yet; see
+   * net/vlan/userspace_interface.ts.
+   *
+   * @param address Its IPv4 address.
+   * @param mtu Largest packet, in bytes.
+   * @throws {OmertaError} `bad-address`.
+   */
+  async openStack(address: string, mtu: number): Promise<void> {
+    await this.#ask({ kind: "open-stack", address, mtu });
+  }
+
+  /** Replaces the names that lead somewhere: pairs of name and IPv4 address. */
+  async setNames(names: readonly (readonly [name: string, address: string])[]): Promise<void> {
+    await this.#ask({ kind: "set-names", names });
+  }
+
+  /**
+   * Opens a way into the tunnels.
+   *
+   * @returns The port that it listens on; 0 for a pipe.
+   * @throws {OmertaError} `no-stack`, `proxy-exists`, `too-many-proxies`, `port-in-use`,
+   * `listen-failed`.
+   */
+  async openProxy(id: string, settings: ProxySettings): Promise<number> {
+    const answer = await this.#ask({ kind: "open-proxy", id, settings });
+    if (answer.kind === "proxy-opened") return answer.port;
+    throw new OmertaError("plane-failed", `Cannot open proxy ${id}`);
+  }
+
+  /** Closes one and resets its connections. @returns Whether there was one. */
+  async closeProxy(id: string): Promise<boolean> {
+    const answer = await this.#ask({ kind: "close-proxy", id });
+    return answer.kind === "proxy-closed" && answer.existed;
+  }
+
+  /**
+   * Sends one echo request by the stack and waits for the answer.
+   *
+   * @param host A name of {@link setNames}, or an IPv4 address.
+   * @throws {OmertaError} `no-stack`, `unknown-host`, `ping-failed`.
+   */
+  async ping(host: string, timeoutMs: number): Promise<PingAnswer> {
+    const answer = await this.#ask({ kind: "ping", host, timeoutMs });
+    if (answer.kind === "pinged") return answer.answer;
+    throw new OmertaError("plane-failed", `Cannot ping ${host}`);
+  }
+
+  /**
+   * Connects by the stack and reads the first line that the other side sends by itself.
+   *
+   * @returns The line without its end; undefined when none has come in time.
+   * @throws {OmertaError} `no-stack`, `unknown-host`, `greeting-failed`.
+   */
+  async greeting(host: string, port: number, timeoutMs: number): Promise<string | undefined> {
+    const answer = await this.#ask({ kind: "greet", host, port, timeoutMs });
+    if (answer.kind === "greeted") return answer.line;
+    throw new OmertaError("plane-failed", `Cannot connect to ${host}`);
   }
 
   /**

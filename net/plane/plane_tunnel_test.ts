@@ -10,7 +10,8 @@ import { commandMissing, rootMissing, testIf } from "../../tests/support/require
 import { until } from "../../tests/support/until.ts";
 import { libc } from "../os/libc.ts";
 import { generatePresharedKey, generatePrivateKey, publicKeyOf } from "../wireguard/keys.ts";
-import type { FixtureConfig } from "./plane_program.ts";
+import type { PlaneStats } from "./plane.ts";
+import { type FixtureConfig, startPlane } from "./plane_fixture.ts";
 
 const missing = rootMissing ?? netlabMissing ??
   (libc() === undefined ? "needs FFI on Linux" : undefined) ??
@@ -19,46 +20,6 @@ const missing = rootMissing ?? netlabMissing ??
 const PORT = 51820;
 const SERVER = "192.168.77.1";
 const CLIENT = "192.168.77.2";
-
-/** A running plane in a namespace. */
-interface Running extends AsyncDisposable {
-  readonly child: Deno.ChildProcess;
-  /** Everything it has printed so far. */
-  text(): string;
-}
-
-/** Starts a plane and waits until it is ready. */
-async function startPlane(
-  space: Namespace,
-  config: FixtureConfig,
-  stderr: "inherit" | "piped" = "inherit",
-): Promise<Running> {
-  const child = space.spawn(
-    Deno.execPath(),
-    [
-      "run",
-      "-A",
-      new URL("plane_program.ts", import.meta.url).pathname,
-      JSON.stringify(config),
-    ],
-    { stdin: "piped", stdout: "piped", stderr },
-  );
-  let text = "";
-  const decoder = new TextDecoder();
-  const reading = (async (): Promise<void> => {
-    for await (const chunk of child.stdout) text += decoder.decode(chunk, { stream: true });
-  })();
-  await until(() => text.includes("ready"), { what: "the plane to be ready", timeoutMs: 20_000 });
-  return {
-    child,
-    text: () => text,
-    async [Symbol.asyncDispose](): Promise<void> {
-      await child.stdin.close().catch(() => {}); // it may have been killed
-      await reading;
-      await child.status;
-    },
-  };
-}
 
 function configOf(
   key: Uint8Array,
@@ -115,12 +76,9 @@ testIf(missing, "W4: two planes carry ping and TCP through their TUN devices", a
   // From the side that had to wait to be found.
   await a.runChecked("ping", ["-c", "2", "-i", "0.05", "-W", "5", "10.0.0.2"]);
   await transfer(b, a, "10.0.0.1");
-  const writer = planeB.child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode("stats\n"));
-  writer.releaseLock();
-  const line = await until(() => planeB.text().split("\n")[1], { what: "the counters" });
-  const stats = JSON.parse(line);
-  assert.ok(stats.peers[0].rxBytes > 8_000_000 && stats.peers[0].txBytes > 8_000_000);
+  const stats = await planeB.ask("stats") as PlaneStats;
+  const [peer] = stats.peers;
+  assert.ok(peer && peer.rxBytes > 8_000_000 && peer.txBytes > 8_000_000);
   assert.equal(stats.wireguard.badTag, 0);
 });
 

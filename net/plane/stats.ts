@@ -57,6 +57,48 @@ export interface PlaneGuestStats {
   readonly sessionToGuestMs: number | undefined;
 }
 
+/** A way into the tunnels: for `omerta nc`, a forwarded port, SOCKS5. Numbers only grow. */
+export interface ProxyStats {
+  /** The id it was opened with. */
+  readonly id: string;
+  /** What it is. */
+  readonly kind: "pipe" | "forward" | "reverse" | "socks";
+  /** Where it listens: path, or address and port; of a reverse one the port inside. */
+  readonly listen: string;
+  /** Where that leads; undefined where its clients say it. */
+  readonly to: string | undefined;
+  /** Connections now. */
+  readonly active: number;
+  /** Connections that were begun. */
+  readonly connections: number;
+  /** Connections of which the other side was not reached, or that were refused. */
+  readonly failed: number;
+  /** Connections that ended with a reset, or by the idle limit. */
+  readonly aborted: number;
+  /** Bytes from this computer to the inside. */
+  readonly bytesIn: number;
+  /** Bytes from the inside to this computer. */
+  readonly bytesOut: number;
+}
+
+/** The stack that stands in for an interface of the operating system. */
+export interface StackStats {
+  /** TCP connections. */
+  readonly connections: number;
+  /** SYNs that wait for their owner. */
+  readonly pending: number;
+  /** Connections that have ended and are remembered for a while. */
+  readonly timeWaits: number;
+  /** Bytes of memory that buffers hold. */
+  readonly bufferBytes: number;
+  /** What TCP and IP have seen; the names are those of net/tcp/counters.ts. */
+  readonly tcp: Readonly<Record<string, number>>;
+  /** What UDP has seen. */
+  readonly udp: Readonly<Record<string, number>>;
+  /** The ways from programs of this computer through it. */
+  readonly proxies: readonly ProxyStats[];
+}
+
 /** One relay. */
 export interface PlaneRelayStats {
   /** The id it was added with. */
@@ -83,6 +125,8 @@ export interface PlaneStats {
   readonly udp: SocketStats;
   /** The TUN device; undefined when there is none. */
   readonly tun: SocketStats | undefined;
+  /** The stack of this process; undefined while nothing was borrowed. */
+  readonly stack: StackStats | undefined;
   /** What the device dropped, by reason. */
   readonly wireguard: Readonly<Record<string, number>>;
   /** Control datagrams handed on. */
@@ -91,7 +135,7 @@ export interface PlaneStats {
   readonly controlDropped: number;
   /** Datagrams that are neither WireGuard nor control. */
   readonly unknown: number;
-  /** Packets for this computer that were dropped because there is no TUN device. */
+  /** Packets for this computer that were dropped because there is neither TUN device nor stack. */
   readonly noTun: number;
   /** Events about peers and guests that were dropped because too many were under way. */
   readonly eventsDropped: number;

@@ -22,6 +22,7 @@ import {
 } from "./_messages.ts";
 import { Gate, SHARED } from "./gate.ts";
 import { type LoopCommand, PacketLoop } from "./packet_loop.ts";
+import type { LaterCommand } from "./user_commands.ts";
 
 /** What a worker's global object has on top of that of a main thread. */
 interface WorkerScope extends EventTarget {
@@ -47,7 +48,7 @@ class PlaneServer {
   #arrived = 0;
   // Executed between rounds, not on arrival: a main thread that asks again at once would otherwise
   // keep this one from its packets.
-  readonly #queue: { ticket: number; command: LoopCommand }[] = [];
+  readonly #queue: { ticket: number; command: LoopCommand | LaterCommand }[] = [];
   #loop: PacketLoop | undefined;
   #reactor: Reactor | undefined;
 
@@ -73,8 +74,12 @@ class PlaneServer {
     } catch (error) {
       answer = { kind: "error", error: partsOf(error) };
     }
-    if (ticket !== 0) this.#scope.postMessage({ kind: "answer", ticket, answer });
+    this.#post(ticket, answer);
     return answer.kind !== "error";
+  }
+
+  #post(ticket: number, answer: Answer): void {
+    if (ticket !== 0) this.#scope.postMessage({ kind: "answer", ticket, answer });
   }
 
   async #serve(ticket: number, start: StartMessage): Promise<void> {
@@ -129,7 +134,15 @@ class PlaneServer {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
     for (const { ticket, command } of this.#queue.splice(0)) {
-      this.#answer(ticket, () => loop.execute(command));
+      if (command.kind !== "ping" && command.kind !== "greet") {
+        this.#answer(ticket, () => loop.execute(command));
+        continue;
+      }
+      try {
+        loop.begin(command, (answer) => this.#post(ticket, answer));
+      } catch (error) {
+        this.#post(ticket, { kind: "error", error: partsOf(error) });
+      }
     }
   }
 }

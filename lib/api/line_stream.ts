@@ -1,3 +1,9 @@
+/**
+ * Lines of text out of a stream.
+ *
+ * @module
+ */
+
 /** Cuts a stream of text into lines; the last one need not end with a line feed. */
 export class TextLineStream extends TransformStream<string, string> {
   /** A stream of lines without their line feeds. */
