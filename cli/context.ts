@@ -8,7 +8,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { ApiClient } from "../lib/api/client.ts";
 import { EXIT, OmertaError } from "../lib/core/errors.ts";
 import { exists, readTextIfThere } from "../lib/core/files.ts";
-import { type Paths, pathsOf } from "../lib/core/paths.ts";
+import type { Paths } from "../lib/core/paths.ts";
 import { selfCommand } from "../lib/core/version.ts";
 import { daemonPid } from "../lib/node/daemon_lock.ts";
 import { note } from "./output.ts";
@@ -23,11 +23,6 @@ export interface Context {
   readonly paths: Paths;
   /** The main module, which a daemon starts its data plane from. */
   readonly module: URL;
-}
-
-/** The context of this process. */
-export function contextOf(module: URL): Context {
-  return { paths: pathsOf(), module };
 }
 
 /** Runs `work` with a signal that Ctrl-C and SIGTERM abort; a second one ends the process at once. */

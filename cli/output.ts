@@ -6,7 +6,6 @@
  */
 
 import { styleText } from "node:util";
-import Table from "cli-table3";
 
 const encoder = new TextEncoder();
 
@@ -28,30 +27,6 @@ export function warn(line: string): void {
 /** Prints a value as JSON, for programs. */
 export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, 2));
-}
-
-/** Prints rows below a head, columns aligned; `empty` when there are none. */
-export function printTable(
-  head: readonly string[],
-  rows: readonly (readonly string[])[],
-  empty: string,
-): void {
-  if (rows.length === 0) {
-    print(empty);
-    return;
-  }
-  const border = Object.fromEntries(
-    [
-      ...["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left"],
-      ...["bottom-right", "left", "left-mid", "mid", "mid-mid", "right", "right-mid"],
-    ].map((part) => [part, ""]),
-  );
-  const table = new Table({
-    chars: { ...border, middle: "  " },
-    style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
-  });
-  table.push(head.map((word) => paint("bold", word.toUpperCase())), ...rows.map((row) => [...row]));
-  print(table.toString().replace(/ +$/gm, ""));
 }
 
 /** `text` in a colour or weight, where the terminal shows such and NO_COLOR is not set. */

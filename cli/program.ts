@@ -8,25 +8,42 @@ import process from "node:process";
 import { basename } from "node:path";
 import { Command, CommanderError, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { EXIT, type ExitCode, messageOf, OmertaError } from "../lib/core/errors.ts";
+import { pathsOf } from "../lib/core/paths.ts";
 import { formOf, VERSION } from "../lib/core/version.ts";
-import { checkDepsCommand } from "./commands/check_deps.ts";
-import { daemonCommand, daemonVerbs } from "./commands/daemon.ts";
-import { executeCommand } from "./commands/execute.ts";
-import { imageCommand } from "./commands/image.ts";
-import { initCommand } from "./commands/init.ts";
-import { jobCommand } from "./commands/job.ts";
-import { keyCommand } from "./commands/key.ts";
-import { lendCommand } from "./commands/lend.ts";
-import { proveCommand } from "./commands/prove.ts";
-import { runCommand } from "./commands/run.ts";
-import { sshCommand } from "./commands/ssh.ts";
-import { statusCommand } from "./commands/status.ts";
-import { submitCommand } from "./commands/submit.ts";
-import { vmCommand } from "./commands/vm.ts";
-import { vpnCommand } from "./commands/vpn.ts";
-import { contextOf } from "./context.ts";
+import type { Context } from "./context.ts";
 import { exitCode } from "./exit_code.ts";
 import { note, paint, print } from "./output.ts";
+
+/** Makes a command. */
+type Make = (context: Context) => CommandUnknownOpts;
+
+/**
+ * The commands, in the order of the help. Each is loaded only when it is asked for: `omerta nc` stands
+ * at the beginning of each ssh session, and most of what the others import would cost it its time.
+ */
+export const COMMANDS: Readonly<Record<string, () => Promise<Make>>> = {
+  init: async () => (await import("./commands/init.ts")).initCommand,
+  daemon: async () => (await import("./commands/daemon.ts")).daemonCommand,
+  status: async () => (await import("./commands/status.ts")).statusCommand,
+  "check-deps": async () => (await import("./commands/check_deps.ts")).checkDepsCommand,
+  key: async () => (await import("./commands/key.ts")).keyCommand,
+  lend: async () => (await import("./commands/lend.ts")).lendCommand,
+  vm: async () => (await import("./commands/vm.ts")).vmCommand,
+  ssh: async () => (await import("./commands/ssh.ts")).sshCommand,
+  "ssh-config": async () => (await import("./commands/ssh_config.ts")).sshConfigCommand,
+  cp: async () => (await import("./commands/cp.ts")).cpCommand,
+  nc: async () => (await import("./commands/nc.ts")).ncCommand,
+  forward: async () => (await import("./commands/forward.ts")).forwardCommand,
+  socks: async () => (await import("./commands/socks.ts")).socksCommand,
+  ping: async () => (await import("./commands/ping.ts")).pingCommand,
+  vpn: async () => (await import("./commands/vpn.ts")).vpnCommand,
+  run: async () => (await import("./commands/run.ts")).runCommand,
+  execute: async () => (await import("./commands/execute.ts")).executeCommand,
+  submit: async () => (await import("./commands/submit.ts")).submitCommand,
+  job: async () => (await import("./commands/job.ts")).jobCommand,
+  image: async () => (await import("./commands/image.ts")).imageCommand,
+  prove: async () => (await import("./commands/prove.ts")).proveCommand,
+};
 
 /**
  * Runs the command line.
@@ -38,7 +55,10 @@ import { note, paint, print } from "./output.ts";
 export async function main(args: readonly string[], module: URL): Promise<number> {
   const name = programName();
   try {
-    const program = name === "omertad" ? buildDaemonProgram(module) : buildProgram(module);
+    const context: Context = { paths: pathsOf(), module };
+    const program = name === "omertad"
+      ? await buildDaemonProgram(context)
+      : await buildProgram(context, args[0]);
     await program.parseAsync([...args], { from: "user" });
     return exitCode();
   } catch (error) {
@@ -51,32 +71,28 @@ function programName(): string {
   return basename(Deno.env.get("OMERTA_NAME") ?? process.argv0);
 }
 
-/** The command line of `omerta`. */
-export function buildProgram(module: URL): CommandUnknownOpts {
-  const context = contextOf(module);
-  const program = base("omerta")
-    .description("Lend and borrow virtual machines, peer to peer")
-    .addCommand(initCommand(context))
-    .addCommand(daemonCommand(context))
-    .addCommand(statusCommand(context))
-    .addCommand(checkDepsCommand(context))
-    .addCommand(keyCommand(context))
-    .addCommand(lendCommand(context))
-    .addCommand(vmCommand(context))
-    .addCommand(sshCommand(context))
-    .addCommand(vpnCommand(context))
-    .addCommand(runCommand(context))
-    .addCommand(executeCommand(context))
-    .addCommand(submitCommand(context))
-    .addCommand(jobCommand(context))
-    .addCommand(imageCommand(context))
-    .addCommand(proveCommand(context));
+/**
+ * The command line of `omerta`.
+ *
+ * @param first What stands behind `omerta`: the name of a command needs only that one, and everything
+ * else, such as `--help`, all.
+ */
+async function buildProgram(
+  context: Context,
+  first: string | undefined,
+): Promise<CommandUnknownOpts> {
+  const program = base("omerta").description("Lend and borrow virtual machines, peer to peer");
+  const one = first === undefined || !Object.hasOwn(COMMANDS, first) ? undefined : COMMANDS[first];
+  for (const load of one === undefined ? Object.values(COMMANDS) : [one]) {
+    program.addCommand((await load())(context));
+  }
   return inherited(program);
 }
 
 /** The command line of `omertad`: the verbs of `omerta daemon`. */
-function buildDaemonProgram(module: URL): CommandUnknownOpts {
-  return inherited(daemonVerbs(base("omertad"), contextOf(module)));
+async function buildDaemonProgram(context: Context): Promise<CommandUnknownOpts> {
+  const { daemonVerbs } = await import("./commands/daemon.ts");
+  return inherited(daemonVerbs(base("omertad"), context));
 }
 
 function base(name: string): CommandUnknownOpts {

@@ -14,11 +14,12 @@ function badValue(option: string, text: string, want: string): OmertaError {
   });
 }
 
-/** A whole number, 1 or more. */
-export function parseCount(option: string): (text: string) => number {
+/** A whole number from 1 to `most`. */
+export function parseCount(option: string, most = 9_999_999): (text: string) => number {
   return (text) => {
-    if (!/^[1-9][0-9]{0,6}$/.test(text)) throw badValue(option, text, "a whole number from 1");
-    return Number(text);
+    const count = /^[1-9][0-9]{0,6}$/.test(text) ? Number(text) : NaN;
+    if (!(count <= most)) throw badValue(option, text, `a whole number from 1 to ${most}`);
+    return count;
   };
 }
 

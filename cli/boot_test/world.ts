@@ -8,7 +8,7 @@
 
 import { messageOf } from "../../lib/core/errors.ts";
 import { run, spawn } from "../../lib/core/process.ts";
-import { TUN_NAME } from "../../lib/node/node.ts";
+import { TUN_NAME } from "../../lib/node/tunnel_end.ts";
 import { Pair } from "../../lib/pair/pair.ts";
 import { inNetworkOf } from "../../vm/own_network.ts";
 import type { Context } from "../context.ts";

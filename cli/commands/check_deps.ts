@@ -9,7 +9,8 @@ import { EXIT } from "../../lib/core/errors.ts";
 import { findRequirements } from "../../vm/requirements.ts";
 import type { Context } from "../context.ts";
 import { endWith } from "../exit_code.ts";
-import { paint, print, printJson, printTable } from "../output.ts";
+import { paint, print, printJson } from "../output.ts";
+import { printTable } from "../table.ts";
 
 /** The command. */
 export function checkDepsCommand(context: Context): CommandUnknownOpts {

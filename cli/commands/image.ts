@@ -13,16 +13,8 @@ import { ImageStore } from "../../vm/image/store.ts";
 import { vmsUsing } from "../../vm/image/use.ts";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { type Context, interruptible } from "../context.ts";
-import {
-  formatAge,
-  formatBytes,
-  paint,
-  print,
-  printJson,
-  printTable,
-  StatusLine,
-  warn,
-} from "../output.ts";
+import { formatAge, formatBytes, paint, print, printJson, StatusLine, warn } from "../output.ts";
+import { printTable } from "../table.ts";
 
 /** The command. */
 export function imageCommand(context: Context): CommandUnknownOpts {
@@ -37,7 +29,7 @@ export function imageCommand(context: Context): CommandUnknownOpts {
 
 function buildCommand(context: Context): CommandUnknownOpts {
   return new Command("build")
-    .description("Build a Debian 12 guest from Debian's packages, about a minute")
+    .description("Build a Debian 12 guest from Debian's packages, root or not, about a minute")
     .option("--name <name>", "name of the image", DEFAULT_IMAGE_NAME)
     .option("--force", "build it even if it is there")
     .action(async ({ name, force }) => {

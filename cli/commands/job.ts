@@ -8,7 +8,8 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { Context } from "../context.ts";
 import { stopJob, work } from "../job/background.ts";
 import { type JobRecord, JobStore } from "../job/job_store.ts";
-import { formatAge, formatBytes, note, print, printJson, printTable } from "../output.ts";
+import { formatAge, formatBytes, note, print, printJson } from "../output.ts";
+import { printTable } from "../table.ts";
 
 /** The command. */
 export function jobCommand(context: Context): CommandUnknownOpts {

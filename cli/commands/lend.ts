@@ -14,7 +14,8 @@ import { DIRECT_WARNING } from "../../lib/node/modes.ts";
 import { describeRules } from "../../lib/node/rules.ts";
 import type { Context } from "../context.ts";
 import { LEND_SETTINGS, type LendChanges, lendSetting } from "../lend_settings.ts";
-import { print, printJson, printTable, warn } from "../output.ts";
+import { print, printJson, warn } from "../output.ts";
+import { printTable } from "../table.ts";
 
 /** Length of a whole peer id, in characters. */
 const PEER_ID_LENGTH = 16;

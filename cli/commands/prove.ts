@@ -27,7 +27,8 @@ import { ImageStore } from "../../vm/image/store.ts";
 import { findRequirements } from "../../vm/requirements.ts";
 import { type Context, interruptible, runningDaemon } from "../context.ts";
 import { endWith } from "../exit_code.ts";
-import { paint, print, printJson, printTable, StatusLine, warn } from "../output.ts";
+import { paint, print, printJson, StatusLine, warn } from "../output.ts";
+import { printTable } from "../table.ts";
 
 /** What was found out, before it is signed. */
 type Found = Pick<Report, "kind" | "image" | "proofs">;

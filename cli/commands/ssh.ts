@@ -12,6 +12,8 @@ import { spawn } from "../../lib/core/process.ts";
 import { SSH_USER, sshOptions } from "../../lib/node/known_hosts.ts";
 import { anyDaemon, type Context } from "../context.ts";
 import { endWith } from "../exit_code.ts";
+import { sshProxy } from "../ssh_proxy.ts";
+import { parseSshWords } from "../tunnel/ssh_words.ts";
 
 /**
  * Throws when the VM is not borrowed any more: ssh itself would wait for it for minutes. A daemon that
@@ -30,23 +32,27 @@ async function untilGone(client: ApiClient, vm: VmView, signal: AbortSignal): Pr
 export function sshCommand(context: Context): CommandUnknownOpts {
   return new Command("ssh")
     .description("Open a shell in a borrowed VM, or run a command in it")
-    .argument("<vm>", "NAME or USER@NAME; a unique beginning of the id will do")
-    .argument("[command...]", "what to run; ssh gets it as it is")
+    .usage("[SSH-OPTION...] [USER@]VM [COMMAND...]")
+    .argument(
+      "[words...]",
+      "the VM by name, beginning of its id, or address; all else goes to ssh as it is",
+    )
     .passThroughOptions()
     .allowUnknownOption()
-    .action(async (target, command) => {
-      const at = target.lastIndexOf("@");
-      const user = at < 0 ? SSH_USER : target.slice(0, at);
+    .action(async (words) => {
+      const { options: wanted, user = SSH_USER, vm: name, rest } = parseSshWords(words);
       using client = await anyDaemon(context, true);
-      const vm = await client.vm(target.slice(at + 1));
+      const vm = await client.vm(name);
       if (vm.dryRun) {
         throw new OmertaError("dry-run", `Cannot log in to '${vm.name}': it is a dry run`, {
           exit: EXIT.usage,
         });
       }
       const { sshKey, knownHosts } = context.paths;
-      const args = [...sshOptions(vm, sshKey, knownHosts), "--", `${user}@${vm.address}`];
-      const child = spawn("ssh", [...args, ...command]);
+      const proxy = await sshProxy(client, context.paths);
+      // Ours come first: of two values of a setting ssh takes the first.
+      const options = [...sshOptions(vm, sshKey, knownHosts, proxy), ...wanted];
+      const child = spawn("ssh", [...options, `${user}@${vm.address}`, ...rest]);
       const ended = new AbortController();
       // ssh has the terminal: it decides what Ctrl-C means.
       const ignore = (): void => {};

@@ -65,6 +65,9 @@ export function printStatus(status: StatusView): void {
     }
     if (lending.alarms.length > 0) print("           ('omerta vm alarms --clear' when looked at)");
   } else print("  lends    nothing");
+  const end = status.tunnelEnd;
+  if (end.kind === "device") print(`  interface ${end.name}`);
+  if (end.kind === "userspace") print(`  interface userspace (${end.why})`);
   print(`  borrows  ${status.borrowed.length} VMs`);
   for (const vm of status.borrowed) {
     print(

@@ -6,7 +6,8 @@
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { type Context, runningDaemon } from "../context.ts";
-import { print, printJson, printTable } from "../output.ts";
+import { print, printJson } from "../output.ts";
+import { printTable } from "../table.ts";
 
 /** The command. */
 export function vmConnectionsCommand(context: Context): CommandUnknownOpts {

@@ -10,7 +10,8 @@ import type { VmView } from "../../lib/api/schemas.ts";
 import { loadConfig } from "../../lib/core/config.ts";
 import { LeaseStore } from "../../lib/node/lease_store.ts";
 import type { Context } from "../context.ts";
-import { formatAge, print, printJson, printTable } from "../output.ts";
+import { formatAge, print, printJson } from "../output.ts";
+import { printTable } from "../table.ts";
 
 /** The command. */
 export function vmListCommand(context: Context): CommandUnknownOpts {

@@ -9,7 +9,8 @@ import { messageOf, OmertaError } from "../../lib/core/errors.ts";
 import { SNAP_LEN } from "../../net/filter/refusals.ts";
 import { writePcap } from "../../net/wire/pcap.ts";
 import { type Context, runningDaemon } from "../context.ts";
-import { note, print, printJson, printTable } from "../output.ts";
+import { note, print, printJson } from "../output.ts";
+import { printTable } from "../table.ts";
 
 /** The command. */
 export function vmRefusedCommand(context: Context): CommandUnknownOpts {

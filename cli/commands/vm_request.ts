@@ -8,10 +8,11 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { z } from "zod";
 import type { RequestBody, VmView } from "../../lib/api/schemas.ts";
 import { loadConfig } from "../../lib/core/config.ts";
-import { sshCommandLine } from "../../lib/node/known_hosts.ts";
+import { sshCommandLine, type SshProxy } from "../../lib/node/known_hosts.ts";
 import { anyDaemon, type Context, interruptible } from "../context.ts";
 import { paint, print, printJson } from "../output.ts";
 import { RequestProgress } from "../request_progress.ts";
+import { sshProxy } from "../ssh_proxy.ts";
 import { requestOf, VmOptions, withVmOptions } from "../vm_options.ts";
 
 /** The options, as commander hands them over. */
@@ -43,12 +44,12 @@ export function vmRequestCommand(context: Context): CommandUnknownOpts {
       );
       progress.clear();
       if (options.json) printJson(vm);
-      else printResult(context, vm);
+      else printResult(context, vm, await sshProxy(client, context.paths));
     });
   return command;
 }
 
-function printResult(context: Context, vm: VmView): void {
+function printResult(context: Context, vm: VmView, proxy: SshProxy | undefined): void {
   if (vm.dryRun) {
     print(paint("green", "Dry run: the lender accepted; no VM was started"));
     print(`Release it with: omerta vm release ${vm.name}`);
@@ -63,5 +64,6 @@ function printResult(context: Context, vm: VmView): void {
   print(`  name     ${vm.name}`);
   print(`  address  ${vm.address}`);
   print(`  shell    omerta ssh ${vm.name}`);
-  print(`  or       ${sshCommandLine(vm, context.paths.sshKey, context.paths.knownHosts)}`);
+  const { sshKey, knownHosts } = context.paths;
+  print(`  or       ${sshCommandLine(vm, sshKey, knownHosts, proxy)}`);
 }

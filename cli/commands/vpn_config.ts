@@ -25,6 +25,7 @@ import { emitConfig } from "../../net/wireguard/config_text.ts";
 import { formatKey, generatePrivateKey, parseKey, publicKeyOf } from "../../net/wireguard/keys.ts";
 import { type Context, interruptible, runningDaemon } from "../context.ts";
 import { Guest } from "../job/guest.ts";
+import { sshProxy } from "../ssh_proxy.ts";
 import { note, print, warn } from "../output.ts";
 import { addClientScript, NO_WG, removeClientScript } from "../tunnel/client_peer.ts";
 
@@ -75,7 +76,9 @@ async function makeClient(
   const publicKey = formatKey(publicKeyOf(privateKey));
   const view = await client.setClient(vm.id, { publicKey, port });
   try {
-    await inVm(new Guest(vm, context.paths, signal), addClientScript(publicKey, view.address));
+    const proxy = await sshProxy(client, context.paths);
+    const guest = new Guest(vm, context.paths, signal, proxy);
+    await inVm(guest, addClientScript(publicKey, view.address));
     const text = clientConfig(privateKey, port, view);
     if (out === undefined) {
       warn("What follows holds a private key: whoever has it gets into the VM's tunnel");
@@ -109,7 +112,9 @@ async function removeClient(
   }
   // From here on nothing is carried for it; that the VM forgets the key too is tidiness.
   try {
-    await inVm(new Guest(vm, context.paths, signal), removeClientScript());
+    const proxy = await sshProxy(client, context.paths);
+    const guest = new Guest(vm, context.paths, signal, proxy);
+    await inVm(guest, removeClientScript());
   } catch (error) {
     signal.throwIfAborted();
     warn(messageOf(error));

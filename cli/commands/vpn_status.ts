@@ -8,7 +8,8 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import type { TunnelView } from "../../lib/api/tunnel_schemas.ts";
 import { type Context, runningDaemon } from "../context.ts";
 import { isOver, type JobRecord, JobStore } from "../job/job_store.ts";
-import { formatAge, formatBytes, note, print, printJson, printTable } from "../output.ts";
+import { formatAge, formatBytes, note, print, printJson } from "../output.ts";
+import { printTable } from "../table.ts";
 import { tunnelOfJob, tunnelsOfVm } from "../tunnel/find_tunnel.ts";
 
 /** What a state means, for people. */

@@ -8,7 +8,7 @@ import type { VmView } from "../../lib/api/schemas.ts";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import type { Paths } from "../../lib/core/paths.ts";
 import { run, type RunResult, spawn } from "../../lib/core/process.ts";
-import { SSH_USER, sshOptions } from "../../lib/node/known_hosts.ts";
+import { SSH_USER, sshOptions, type SshProxy } from "../../lib/node/known_hosts.ts";
 
 /** Time for a short command, in ms. */
 const PREPARE_MS = 60_000;
@@ -34,11 +34,13 @@ export class Guest {
    *
    * @param paths Where the keys are that it is logged in to with.
    * @param signal Ends everything that is done in it.
+   * @param proxy What reaches it, for ssh; undefined: ssh does it itself.
    */
   constructor(
     vm: VmView,
     paths: Pick<Paths, "sshKey" | "knownHosts">,
     signal: AbortSignal,
+    proxy: SshProxy | undefined,
   ) {
     this.vm = vm;
     this.signal = signal;
@@ -46,7 +48,7 @@ export class Guest {
     this.#options = [
       // The user's own settings could add a terminal or another command.
       ...["-F", "/dev/null"],
-      ...sshOptions(vm, paths.sshKey, paths.knownHosts),
+      ...sshOptions(vm, paths.sshKey, paths.knownHosts, proxy),
       ...["-o", "BatchMode=yes"],
       ...["-o", "LogLevel=ERROR"],
       ...["-o", "ConnectTimeout=30"],

@@ -17,6 +17,7 @@
 import type { ApiClient, VmUse } from "../../lib/api/client.ts";
 import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import type { Paths } from "../../lib/core/paths.ts";
+import { sshProxy } from "../ssh_proxy.ts";
 import { Guest, type Stdio } from "./guest.ts";
 import { bringUpVpn, readVpnConfig } from "./guest_vpn.ts";
 import { jobCommand, prepareCommand, scpPath } from "./remote_command.ts";
@@ -27,7 +28,7 @@ export interface JobContext extends Omit<VmUse, "onReleased"> {
   /** The daemon. */
   readonly client: ApiClient;
   /** The borrower's home. */
-  readonly paths: Pick<Paths, "sshKey" | "knownHosts">;
+  readonly paths: Pick<Paths, "home" | "sshKey" | "knownHosts">;
   /** Starts the command's process and returns its exit code when all its output is taken. */
   readonly attach: (start: (stdio: Stdio) => Deno.ChildProcess) => Promise<number>;
   /** Told what is being done. */
@@ -57,7 +58,8 @@ export async function runJob(spec: JobSpec, context: JobContext): Promise<number
         exit: EXIT.refused,
       });
     }
-    const guest = new Guest(vm, context.paths, signal);
+    const proxy = await sshProxy(context.client, context.paths);
+    const guest = new Guest(vm, context.paths, signal, proxy);
     try {
       return await inGuest(spec, guest, context);
     } catch (error) {

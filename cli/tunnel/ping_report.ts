@@ -1,5 +1,6 @@
 /**
- * What the system's ping(8) of iputils has found out, in numbers.
+ * What pings have found out, in numbers: the daemon's own, and those of the system's ping(8) of
+ * iputils.
  *
  * ```
  * 64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=0.812 ms
@@ -36,7 +37,12 @@ export function readPing(text: string, sent: number): PingReport {
   ) {
     if (seq !== undefined && ms !== undefined && !times.has(seq)) times.set(seq, Number(ms));
   }
-  const sorted = [...times.values()].sort((a, b) => a - b);
+  return reportOf(sent, [...times.values()]);
+}
+
+/** The report of so many questions, of which these came back after so many ms. */
+export function reportOf(sent: number, times: readonly number[]): PingReport {
+  const sorted = times.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   const median = sorted.length % 2 === 1
     ? sorted[middle]
@@ -49,4 +55,13 @@ export function readPing(text: string, sent: number): PingReport {
     medianMs: sorted.length === 0 ? undefined : median,
     maxMs: sorted.at(-1),
   };
+}
+
+/** The report in words, a line for each thing. */
+export function roundTrips(report: PingReport): string[] {
+  const { sent, received, loss, minMs, medianMs, maxMs } = report;
+  const answers = `answers    ${received} of ${sent}, ${(loss * 100).toFixed(0)} % lost`;
+  if (minMs === undefined || medianMs === undefined || maxMs === undefined) return [answers];
+  const times = [minMs, medianMs, maxMs].map((ms) => ms.toFixed(2));
+  return [answers, `round trip ${times.join(" / ")} ms (least, median, most)`];
 }

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { pathsOf } from "../../lib/core/paths.ts";
 import type { RunOptions, RunResult } from "../../lib/core/process.ts";
 import type { Namespace } from "../netlab/netlab.ts";
+import { type OrdinaryUser, ordinaryUser } from "./ordinary_user.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "..", "..");
 /** How this program is started from its source. */
@@ -25,21 +26,43 @@ const DENO_ARGS = [
 /** Where the tests' images are kept between runs; see scripts/run_tests.ts. */
 export const TEST_HOME = Deno.env.get("OMERTA_TEST_HOME") ?? join(ROOT, "tests", "tmp", "home");
 
+/** The command line that is `omerta ARGS`, from the source. */
+export function omertaCommand(...args: string[]): string[] {
+  return [Deno.execPath(), ...DENO_ARGS, ...args];
+}
+
 /** A user on a machine of a lab. */
 export class Home implements AsyncDisposable {
   /** `$OMERTA_HOME`. */
   readonly path: string;
   readonly #machine: Namespace;
+  /** What makes a command one of this user's. */
+  readonly #user: readonly string[];
+  /** What a command line begins with. */
+  readonly #prefix: readonly string[];
+  /** Copies something to a user who cannot read what is the tester's. */
+  #give: OrdinaryUser["give"] | undefined;
   #daemon: Deno.ChildProcess | undefined;
 
-  private constructor(path: string, machine: Namespace) {
+  private constructor(path: string, machine: Namespace, prefix: readonly string[]) {
     this.path = path;
     this.#machine = machine;
+    this.#user = prefix;
+    this.#prefix = [...prefix, ...omertaCommand()];
   }
 
   /** A fresh home after `omerta init`. */
   static async create(machine: Namespace): Promise<Home> {
-    const home = new Home(join(await Deno.makeTempDir({ prefix: "omerta-" }), "home"), machine);
+    const home = new Home(join(await Deno.makeTempDir({ prefix: "omerta-" }), "home"), machine, []);
+    await home.ok("init");
+    return home;
+  }
+
+  /** The same of a user without any right beyond that of their files. */
+  static async createWithoutRights(machine: Namespace): Promise<Home> {
+    const user = await ordinaryUser("--bounding-set=-all", "--no-new-privs");
+    const home = new Home(join(user.folder, "home"), machine, user.prefix);
+    home.#give = user.give;
     await home.ok("init");
     return home;
   }
@@ -51,11 +74,23 @@ export class Home implements AsyncDisposable {
 
   /** Runs `omerta ARGS` to its end. */
   run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    return this.#machine.run(Deno.execPath(), [...DENO_ARGS, ...args], {
+    const [program = "", ...first] = this.#prefix;
+    return this.#machine.run(program, [...first, ...args], {
       timeoutMs: 30_000,
       ...options,
       env: { OMERTA_HOME: this.path, NO_COLOR: "1", ...options.env },
     });
+  }
+
+  /** What a program of this user's starts to run `omerta ARGS`. */
+  commandLine(...args: readonly string[]): string[] {
+    return ["env", `OMERTA_HOME=${this.path}`, ...this.#prefix, ...args];
+  }
+
+  /** Runs another program as this user. */
+  runOther(program: string, args: readonly string[]): Promise<RunResult> {
+    const [first = program, ...rest] = [...this.#user, program, ...args];
+    return this.#machine.run(first, rest, { timeoutMs: 30_000 });
   }
 
   /** Runs `omerta ARGS`, which must succeed, and returns what it printed. */
@@ -77,7 +112,8 @@ export class Home implements AsyncDisposable {
     args: readonly string[],
     options: Omit<Deno.CommandOptions, "args"> = {},
   ): Deno.ChildProcess {
-    return this.#machine.spawn(Deno.execPath(), [...DENO_ARGS, ...args], {
+    const [program = "", ...first] = this.#prefix;
+    return this.#machine.spawn(program, [...first, ...args], {
       ...options,
       env: { OMERTA_HOME: this.path, NO_COLOR: "1", ...options.env },
     });
@@ -114,7 +150,9 @@ export class Home implements AsyncDisposable {
   /** Has this home use the images that the tests keep. */
   async shareImages(): Promise<void> {
     await Deno.remove(this.paths.images, { recursive: true });
-    await Deno.symlink(join(TEST_HOME, "images"), this.paths.images);
+    const images = join(TEST_HOME, "images");
+    if (this.#give) await this.#give(images, this.path);
+    else await Deno.symlink(images, this.paths.images);
   }
 
   /** Everything in the configuration and the leases that must never be shown to anybody. */
