@@ -6,9 +6,10 @@ root=$1
 
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/apt/apt.conf.d/99mmdebstrap" \
 	"$root/etc/hostname" "$root/etc/resolv.conf" "$root/etc/apt/sources.list"
-# Empty, not absent: systemd then makes one on the first boot.
+# Empty, not absent: systemd then makes one on the first boot. A new file: the old one is read-only,
+# which holds for who builds without being root.
+rm -f "$root/etc/machine-id" "$root/var/lib/dbus/machine-id"
 : >"$root/etc/machine-id"
-rm -f "$root/var/lib/dbus/machine-id"
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$root/etc/hosts"
 
 cat >"$root/etc/apt/sources.list" <<END

@@ -27,6 +27,8 @@ debian_packages() {
 qemu-img qemu-utils
 mmdebstrap mmdebstrap
 newuidmap uidmap
+fakechroot fakechroot
+fakeroot fakeroot
 mke2fs e2fsprogs
 ssh openssh-client
 ip iproute2
@@ -49,6 +51,11 @@ ping iputils-ping
 nc netcat-openbsd
 zstd zstd
 curl curl
+socksify dante-client
+rsync rsync
+git git
+dropbear dropbear-bin
+dropbear openssh-sftp-server
 python3 python3
 LIST
 }
@@ -75,9 +82,9 @@ missing_of() {
 
 # logged WORDS...: runs a command quietly; what it printed is shown when it fails.
 logged() {
-  mkdir -p "$TOOLS"
-  "$@" </dev/null >"$TOOLS/bootstrap.log" 2>&1 || {
-    tail -n 20 "$TOOLS/bootstrap.log" >&2
+  local output
+  output=$("$@" </dev/null 2>&1) || {
+    printf '%s\n' "$output" | tail -n 20 >&2
     return 1
   }
 }
@@ -162,7 +169,7 @@ install_dependencies() {
 install_hooks() {
   has git && [ -e "$ROOT/.git" ] || return 0
   git -C "$ROOT" config core.hooksPath >/dev/null 2>&1 ||
-    git -C "$ROOT" config core.hooksPath scripts/hooks || true
+    git -C "$ROOT" config core.hooksPath scripts/hooks 2>/dev/null || true
 }
 
 install_packages

@@ -10,6 +10,7 @@ import { EXIT, OmertaError } from "../lib/core/errors.ts";
 import { exists } from "../lib/core/files.ts";
 import { run } from "../lib/core/process.ts";
 import { chooseAccelerator, hostFacts } from "./accelerator.ts";
+import { chooseBuildMode } from "./image/build_mode.ts";
 import { qemuProgram } from "./qemu_command.ts";
 
 /** Something that a host should have. */
@@ -113,7 +114,7 @@ export async function findRequirements(memoryFile: string, folder: string): Prom
   return await Promise.all([
     ...tools.map(findTool),
     findAccelerator(memoryFile),
-    ...(Deno.build.os === "linux" ? [findTun()] : []),
+    ...(Deno.build.os === "linux" ? [findBuildMode(), findTun()] : []),
     findMemory(),
     findDisk(folder),
   ]);
@@ -160,6 +161,21 @@ async function findAccelerator(memoryFile: string): Promise<Requirement> {
     needed: "optional",
     get: choice.warning,
   };
+}
+
+async function findBuildMode(): Promise<Requirement> {
+  const requirement = {
+    name: "image mode",
+    purpose: "builds images as this user",
+    needed: "optional",
+  } as const;
+  try {
+    const { name } = await chooseBuildMode(Deno.uid() === 0);
+    return { ...requirement, found: name, get: undefined };
+  } catch (error) {
+    if (!(error instanceof OmertaError)) throw error;
+    return { ...requirement, found: undefined, get: error.next };
+  }
 }
 
 async function findTun(): Promise<Requirement> {

@@ -1,73 +1,22 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { newVmId } from "../../lib/core/ids.ts";
 import { run, runChecked } from "../../lib/core/process.ts";
 import { generateSshKey } from "../../lib/core/ssh_key.ts";
-import { renderSeed, type Seed, SEED_LABEL, seedIso } from "../../vm/seed/cloud_init.ts";
+import { renderSeed, seedIso } from "../../vm/seed/cloud_init.ts";
 import { importImage } from "../../vm/image/import.ts";
 import { buildImage } from "../../vm/image/build.ts";
 import { ImageStore } from "../../vm/image/store.ts";
-import { writeIso } from "../../vm/seed/iso9660.ts";
 import type { SeedOptions } from "../../vm/seed/seed_options.ts";
 import { commandMissing } from "../support/requires.ts";
 import { guestImage, guestMissing } from "./guest_image.ts";
+import { deadCable, DONE, lent, seedOf } from "./lent_seed.ts";
 import { bootPlain } from "./plain_guest.ts";
 
 /** A guest reaches the end of cloud-init in 20 s when it has two cores for itself. */
 const BOOT_MS = 240_000;
-const DONE = /OMERTA-STAGE cloud-init [0-9.]+/;
-const MAC = "52:54:00:12:34:56";
-
 const why = guestMissing === undefined ? "" : ` (${guestMissing})`;
 const ignore = guestMissing !== undefined;
-const key = (): string => crypto.getRandomValues(new Uint8Array(32)).toBase64();
-
-function lent(hostname: string): SeedOptions {
-  return {
-    vmId: newVmId(),
-    hostname,
-    user: "omerta",
-    sshAuthorizedKeys: [generateSshKey("tester").publicLine],
-    hostKey: generateSshKey(hostname),
-    network: { kind: "cable", mac: MAC },
-    wireguard: {
-      privateKey: key(),
-      address: "10.0.0.2/32",
-      peerPublicKey: key(),
-      presharedKey: key(),
-      endpoint: "192.168.100.1:51820",
-      keepaliveSeconds: 25,
-      mtu: 1420,
-    },
-    firewall: true,
-  };
-}
-
-/** A seed that is not quite what we write. */
-function seedOf(seed: Seed): Uint8Array {
-  const utf8 = new TextEncoder();
-  return writeIso({
-    label: SEED_LABEL,
-    time: new Date(),
-    files: [
-      { name: "user-data", content: utf8.encode(seed.userData) },
-      { name: "meta-data", content: utf8.encode(seed.metaData) },
-      { name: "network-config", content: utf8.encode(seed.networkConfig) },
-    ],
-  });
-}
-
-/** A card whose cable leads to a unix socket that nobody reads. */
-function deadCable(folder: string): string[] {
-  const [local, remote] = [join(folder, "a"), join(folder, "b")];
-  return [
-    "-netdev",
-    `dgram,id=n0,local.type=unix,local.path=${local},remote.type=unix,remote.path=${remote}`,
-    "-device",
-    `virtio-net-pci,netdev=n0,mac=${MAC}`,
-  ];
-}
 
 async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await Deno.makeTempDir();

@@ -5,7 +5,8 @@ import type { Home } from "../support/home.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";
 
-const missing = netlabMissing ?? commandMissing("qemu-system-x86_64", "qemu-img", "ssh", "ping");
+const missing = netlabMissing ??
+  commandMissing("qemu-system-x86_64", "qemu-img", "ssh", "ping", "nc");
 
 /** Time for three translated guests at once on a busy host, in ms. */
 const READY_MS = 400_000;
@@ -96,6 +97,11 @@ testIf(missing, "N17: reboots, moves and a network that goes away", async (t) =>
     ));
     for (const { code, stderr } of results) assert.equal(code, 0, stderr);
   });
+  /** What the SSH server says at the other end of a forward. */
+  const greeting = async (): Promise<string> =>
+    (await borrowerMachine.run("nc", ["-w", "3", "127.0.0.1", "2222"])).stdout;
+  await borrower.ok("forward", "2222:filtered:22", "--background");
+  assert.match(await greeting(), /^SSH-2\.0-/);
   const ids = await idsOf();
   for (const { name, address } of await list()) addresses.set(name, address);
 
@@ -118,6 +124,7 @@ testIf(missing, "N17: reboots, moves and a network that goes away", async (t) =>
       assert.match(before[i] ?? "", /^[0-9a-f-]{36}\n[1-9]\d*\n$/);
     }
     assert.deepEqual(await idsOf(), ids, "they are the same VMs");
+    assert.match(await greeting(), /^SSH-2\.0-/, "the next connection of a forward reaches it");
     assert.doesNotMatch(await lender.logs(), /vm-violation/);
   });
 

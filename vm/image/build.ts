@@ -2,10 +2,10 @@
  * Builds the guest image out of Debian's packages, for hosts that reach a package mirror and nothing
  * else, and because a guest made for the purpose boots in a third of the time of a general one.
  *
- * 1. `mmdebstrap` unpacks and configures the packages into a tar file, as root or, as an ordinary
- *    user, in a user namespace.
+ * 1. `mmdebstrap` unpacks and configures the packages into a tar file, as root or as an ordinary
+ *    user, in the mode that this host allows (`build_mode.ts`).
  * 2. `cloud-init/image_pack.sh` makes an ext4 file system out of it (`mke2fs -d`: nothing is
- *    mounted) and a qcow2 disk out of that.
+ *    mounted) and a qcow2 disk out of that, in the same mode: what is root's stays root's.
  * 3. Kernel and initial RAM disk are taken out of the tar file: QEMU loads them itself, so there is
  *    no boot loader to wait for.
  *
@@ -23,6 +23,8 @@ import PACK from "../../cloud-init/image_pack.sh" with { type: "text" };
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { run, runChecked } from "../../lib/core/process.ts";
 import { type AptSources, aptSources } from "./_apt_sources.ts";
+import { type BuildMode, chooseBuildMode } from "./build_mode.ts";
+import { endProcessesOf } from "./_leftovers.ts";
 import { runLines } from "./_run_lines.ts";
 import type { BaseImage } from "./image.ts";
 import { checkImageName, IMAGE_FILES, type ImageDraft, type ImageStore } from "./store.ts";
@@ -125,7 +127,8 @@ function recipeFor(arch: BaseImage["arch"]): Recipe {
  * Builds the guest image, or returns the one that is there already.
  *
  * @throws {OmertaError} `image-build-unsupported` on hosts without Debian's tools,
- * `program-missing`, `program-failed` with the last words of the tool that failed.
+ * `image-build-forbidden` where no mode of building works, `program-missing`, `program-failed` with
+ * the last words of the tool that failed.
  */
 export async function buildImage(options: BuildOptions): Promise<BaseImage> {
   const { store, signal } = options;
@@ -140,14 +143,17 @@ export async function buildImage(options: BuildOptions): Promise<BaseImage> {
     const there = await store.findRecipe(key);
     if (there) return there;
   }
-  report("looking for the package mirror");
+  // Says so if it is not installed.
+  await run("mmdebstrap", ["--version"]);
+  const mode = await chooseBuildMode(Deno.uid() === 0);
+  report(`looking for the package mirror, to build in mode ${mode.name}`);
   const sources = await aptSources(SUITE);
 
   await using draft = await store.draft();
-  const root = Deno.uid() === 0;
-  await unpackPackages(draft, recipe, sources, root, report, signal);
+  await using _processes = { [Symbol.asyncDispose]: () => endProcessesOf(draft.folder) };
+  await unpackPackages(draft, recipe, sources, mode, report, signal);
   report("making the disk");
-  await makeDisk(draft, recipe, root, signal);
+  await makeDisk(draft, recipe, mode, signal);
   await takeKernel(draft, signal);
   report("storing the image");
   return await draft.commit({
@@ -164,17 +170,14 @@ async function unpackPackages(
   draft: ImageDraft,
   recipe: Recipe,
   sources: AptSources,
-  root: boolean,
+  mode: BuildMode,
   report: (step: string) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  // Says so if it is not installed; below, unshare would be what is run.
-  await run("mmdebstrap", ["--version"]);
-  const args = [
-    // As root it mounts /proc and /sys in the tree: in a namespace of its own nobody else sees them,
-    // and they are gone with it, however it ends.
-    ...(root ? ["--mount", "mmdebstrap"] : []),
-    `--mode=${root ? "root" : "unshare"}`,
+  const command = [
+    ...mode.builder,
+    "mmdebstrap",
+    `--mode=${mode.name}`,
     "--variant=apt",
     `--include=${recipe.packages.join(",")}`,
     ...recipe.dpkgOptions.map((option) => `--dpkgopt=${option}`),
@@ -187,10 +190,11 @@ async function unpackPackages(
     // Mirrors are handed over on standard input: an address may hold a password.
     ...(sources.lines.length > 0 ? ["-"] : []),
   ];
+  const [program = "", ...args] = command;
   report("starting mmdebstrap");
-  await runLines(root ? "unshare" : "mmdebstrap", args, {
+  await runLines(program, args, {
     input: sources.lines.join("\n"),
-    env: { ...sources.env, ...temporaryFolder(draft, root) },
+    env: { ...sources.env, ...environmentOf(draft, mode) },
     timeoutMs: BUILD_TIMEOUT_MS,
     ...(signal ? { signal } : {}),
     onLine: (line): void => {
@@ -199,34 +203,22 @@ async function unpackPackages(
           .exec(line) ?? [];
       if (step !== undefined) report(step.replace(/\.+$/, ""));
     },
-  }).catch((error) => {
-    if (root || !(error instanceof OmertaError) || error.code !== "program-failed") throw error;
-    throw new OmertaError(error.code, error.message, {
-      cause: error,
-      next: "Build as root, or allow user namespaces: install uidmap and give this user a range " +
-        "in /etc/subuid and /etc/subgid",
-    });
   });
 }
 
 async function makeDisk(
   draft: ImageDraft,
   recipe: Recipe,
-  root: boolean,
+  mode: BuildMode,
   signal?: AbortSignal,
 ): Promise<void> {
   // The shell only opens the two files, as this user; inside the namespace they could not be opened.
   const shell = ["-c", `exec "$@" < root.tar > ${IMAGE_FILES.disk}`, "sh"];
-  const helper = root ? [] : ["mmdebstrap", "--unshare-helper"];
   const pack = ["sh", "-c", recipe.pack, "sh", LABEL, `${recipe.sizeMiB}M`];
-  const result = await run("sh", [...shell, ...helper, ...pack], {
+  const result = await run("sh", [...shell, ...mode.unpacker, ...pack], {
     cwd: draft.folder,
     timeoutMs: BUILD_TIMEOUT_MS,
-    // mke2fs is not on the PATH of an ordinary user.
-    env: {
-      PATH: `${Deno.env.get("PATH") ?? "/usr/bin:/bin"}:/usr/sbin:/sbin`,
-      ...temporaryFolder(draft, root),
-    },
+    env: environmentOf(draft, mode),
     ...(signal ? { signal } : {}),
   });
   if (result.code === 0) return;
@@ -257,9 +249,14 @@ async function takeKernel(draft: ImageDraft, signal?: AbortSignal): Promise<void
   }
 }
 
-/** Root works beside the image, which the store sweeps; a user namespace cannot see a home folder. */
-function temporaryFolder(draft: ImageDraft, root: boolean): Record<string, string> {
-  return { TMPDIR: root ? draft.folder : "/var/tmp" };
+/** What the programs of a build need. */
+function environmentOf(draft: ImageDraft, { seesHome }: BuildMode): Record<string, string> {
+  return {
+    // mke2fs and chroot are not on the PATH of an ordinary user.
+    PATH: `${Deno.env.get("PATH") ?? "/usr/bin:/bin"}:/usr/sbin:/sbin`,
+    // Beside the image, where the store sweeps what a killed build has left.
+    TMPDIR: seesHome ? draft.folder : "/var/tmp",
+  };
 }
 
 function hostArch(): BaseImage["arch"] {
