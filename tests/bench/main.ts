@@ -12,7 +12,9 @@ import { ebpfBench } from "./ebpf.ts";
 import { filterBench } from "./filter.ts";
 import { memoryBench } from "./memory.ts";
 import { requestBench } from "./request.ts";
+import { sshBench } from "./ssh.ts";
 import { tcpBench } from "./tcp.ts";
+import { tcpLossBench } from "./tcp_loss.ts";
 import { tunnelBench } from "./tunnel.ts";
 
 const BENCHES: readonly Bench[] = [
@@ -21,7 +23,9 @@ const BENCHES: readonly Bench[] = [
   memoryBench,
   tunnelBench,
   tcpBench,
+  tcpLossBench,
   requestBench,
+  sshBench,
 ];
 const MOST_RUNS = 20;
 

@@ -1,26 +1,26 @@
 /**
- * B4: the userspace TCP/IP stack: two of them in memory, one behind a TUN device with the kernel's TCP
- * on the other side, and two over a lossy link in virtual time.
+ * B4: the userspace TCP/IP stack: two of them in memory, and one behind a TUN device with the kernel's
+ * TCP on the other side, as its end and as a gateway next to passt and slirp4netns. Bad lines are in
+ * `tcp_loss.ts`.
  *
  * @module
  */
 
 import { OmertaError } from "../../lib/core/errors.ts";
-import { libc } from "../../net/os/libc.ts";
 import type { PacketSink } from "../../net/os/sink.ts";
 import type { TcpConnection } from "../../net/tcp/connection.ts";
-import { ADDRESS_A, ADDRESS_B, Simulation } from "../../net/tcp/simulation_fixture.ts";
+import { ADDRESS_A, ADDRESS_B } from "../../net/tcp/simulation_fixture.ts";
 import { Stack } from "../../net/tcp/stack.ts";
 import type { Job, JobResult } from "../interop/tcp_client.ts";
 import type { TcpNodeConfig } from "../interop/tcp_node.ts";
-import { type Namespace, NetLab, netlabMissing } from "../netlab/netlab.ts";
+import { type Namespace, NetLab } from "../netlab/netlab.ts";
 import { commandMissing, rootMissing } from "../support/requires.ts";
 import type { Bench, Row } from "./bench.ts";
+import { forwardersMissing } from "./filter.ts";
+import { gatewayRows } from "./forward/gateways.ts";
 
 /** Length of each measurement in real time (ms). */
 const RUN_MS = 3000;
-/** Length of each measurement in virtual time (ms). */
-const VIRTUAL_MS = 30_000;
 const MTU = 1500;
 const STREAMS = [1, 8] as const;
 const HOST = "10.9.0.2";
@@ -95,16 +95,6 @@ function backToBack(): number {
   return counter.bytes * 8 / (now - begun) / 1e6;
 }
 
-/** Mbit/s over a link without a limit but its losses, in virtual time. */
-function goodput(roundTripMs: number, loss: number): number {
-  const sim = new Simulation({ seed: 7, link: { delayMs: roundTripMs / 2, loss } });
-  const counter = new Counter();
-  sim.b.listen({ onSyn: (pending) => void pending.accept(counter) });
-  sim.a.connect({ to: ADDRESS_B, port: 80, handler: sender });
-  sim.pass(VIRTUAL_MS);
-  return counter.bytes * 8 / VIRTUAL_MS / 1000;
-}
-
 /** Gbit/s of a kernel client in the namespace. */
 async function kernel(space: Namespace, kind: Job["kind"], streams: number): Promise<number> {
   const port = kind === "upload" ? 11 : 20;
@@ -154,8 +144,7 @@ async function throughTun(): Promise<Row[]> {
 /** B4. */
 export const tcpBench: Bench = {
   name: "tcp",
-  missing: rootMissing ?? netlabMissing ??
-    (libc() === undefined ? "needs FFI on Linux" : undefined) ?? commandMissing("ip"),
+  missing: rootMissing ?? forwardersMissing ?? commandMissing("iperf3", "pasta"),
   async run(): Promise<Row[]> {
     const rows: Row[] = [{
       name: "tcp, two stacks in memory",
@@ -163,17 +152,7 @@ export const tcpBench: Bench = {
       unit: "Gbit/s",
       note: "one thread does both ends",
     }];
-    rows.push(...await throughTun());
-    for (const roundTripMs of [10, 50]) {
-      for (const loss of [0.001, 0.01]) {
-        rows.push({
-          name: `tcp, goodput, ${roundTripMs} ms, ${loss * 100} % loss`,
-          value: goodput(roundTripMs, loss),
-          unit: "Mbit/s",
-          note: "virtual time",
-        });
-      }
-    }
+    rows.push(...await throughTun(), ...await gatewayRows());
     return rows;
   },
 };

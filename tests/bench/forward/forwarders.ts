@@ -1,14 +1,6 @@
 /**
- * Starts what is compared: Omerta's data plane, passt and slirp4netns, each on the same processor, all
- * in one namespace, whose only neighbour is the namespace of the far end:
- *
- * ```
- *   generator (first processor)          forwarder (second processor)
- *   guest's end of the cable  <--------> unix socket
- *                                          |  host: 192.168.78.1
- *                                          | veth
- *   far end's UDP socket      <------------+  net:  192.168.78.2
- * ```
+ * Starts what is compared: Omerta's data plane, passt and slirp4netns, each on the same processor, in
+ * the network of bench_net.ts. The guest's end of each is a unix socket, the far end a UDP socket.
  *
  * The generator holds both ends, in the far end's namespace: a unix socket is reached by its path,
  * whatever the namespace.
@@ -27,15 +19,12 @@ import {
 } from "../../../net/filter/guest_link.ts";
 import { parseMac } from "../../../net/wire/ethernet.ts";
 import { parseIpv4 } from "../../../net/wire/ip_address.ts";
-import { type Namespace, NetLab } from "../../netlab/netlab.ts";
-import { until } from "../../support/until.ts";
+import { BenchNet, HOST, NET, pinnedTo } from "./bench_net.ts";
 import type { Finding } from "./generator.ts";
-import type { ForwarderName, LaneConfig } from "./lane_config.ts";
+import type { LaneConfig } from "./lane_config.ts";
 import type { ForwarderConfig } from "./our_forwarder.ts";
 import { processors } from "./processors.ts";
 
-const HOST = "192.168.78.1";
-const NET = "192.168.78.2";
 const PASST_MAC = "52:54:00:00:64:01";
 /** What libslirp gives its gateway and its guest (10.0.2.0/24). */
 const SLIRP = { mac: "52:55:0a:00:02:02", gateway: "10.0.2.2", guest: "10.0.2.100" };
@@ -54,19 +43,12 @@ export class Forwarders implements AsyncDisposable {
   readonly lanes: LaneConfig[] = [];
   readonly #owned: AsyncDisposableStack;
   readonly #folder: string;
-  readonly #host: Namespace;
-  readonly #net: Namespace;
+  readonly #net: BenchNet;
   #sinkPort = FIRST_SINK_PORT;
 
-  private constructor(
-    owned: AsyncDisposableStack,
-    folder: string,
-    host: Namespace,
-    net: Namespace,
-  ) {
+  private constructor(owned: AsyncDisposableStack, folder: string, net: BenchNet) {
     this.#owned = owned;
     this.#folder = folder;
-    this.#host = host;
     this.#net = net;
   }
 
@@ -77,14 +59,10 @@ export class Forwarders implements AsyncDisposable {
     owned.defer(() => Deno.remove(folder, { recursive: true }));
     // passt gives up root before it makes its socket.
     await Deno.chmod(folder, 0o777);
-    const lab = owned.use(await NetLab.create());
-    const host = await lab.namespace("host");
-    const net = await lab.namespace("net");
-    await lab.connect(host, `${HOST}/24`, net, `${NET}/24`);
-    await host.route("add", "default", "via", NET);
+    const bench = owned.use(await BenchNet.create());
     // What systemd sets, and what Omerta sets for its own namespace.
-    await net.runChecked("sh", ["-c", "echo 512 > /proc/sys/net/unix/max_dgram_qlen"]);
-    return new Forwarders(owned.move(), folder, host, net);
+    await bench.net.runChecked("sh", ["-c", "echo 512 > /proc/sys/net/unix/max_dgram_qlen"]);
+    return new Forwarders(owned.move(), folder, bench);
   }
 
   /** Starts all three, with a lane for a far end without offload and one with. */
@@ -112,7 +90,7 @@ export class Forwarders implements AsyncDisposable {
       guests.push({ cable, guest: `${cable}.guest`, uplink: [NET, this.#sinkPort + i] });
     }
     const config: ForwarderConfig = { port: OUR_PORT, guests };
-    const child = this.#spawn(Deno.execPath(), [
+    const child = this.#net.startForwarder(Deno.execPath(), [
       ...["run", "--quiet", "--allow-all", OUR_PROGRAM, JSON.stringify(config)],
     ], { stdin: "piped", stdout: "piped" });
     const ours = this.#owned.use(new OurForwarder(child));
@@ -140,11 +118,11 @@ export class Forwarders implements AsyncDisposable {
   /** Starts passt. */
   async startPasst(): Promise<void> {
     const path = join(this.#folder, "passt");
-    const child = this.#spawn("passt", [
+    const child = this.#net.startForwarder("passt", [
       ...["--foreground", "--quiet", "--ipv4-only", "--socket", path, "--mac-addr", PASST_MAC],
       ...["--no-map-gw", "--tcp-ports", "none", "--udp-ports", "none", "--dns", "none"],
     ]);
-    await this.#listening(child, path, "passt");
+    await this.#net.started(child, "passt", () => exists(path));
     this.#addPair({
       forwarder: "passt",
       pid: child.pid,
@@ -160,10 +138,10 @@ export class Forwarders implements AsyncDisposable {
   /** Starts slirp4netns. */
   async startSlirp(): Promise<void> {
     const path = join(this.#folder, "slirp4netns");
-    const child = this.#spawn("slirp4netns", [
+    const child = this.#net.startForwarder("slirp4netns", [
       ...["--target-type=bess", "--disable-dns", "--disable-host-loopback", path],
     ]);
-    await this.#listening(child, path, "slirp4netns");
+    await this.#net.started(child, "slirp4netns", () => exists(path));
     this.#addPair({
       forwarder: "slirp4netns",
       pid: child.pid,
@@ -181,10 +159,9 @@ export class Forwarders implements AsyncDisposable {
     timeoutMs: number,
     lanes: readonly LaneConfig[] = this.lanes,
   ): Promise<Finding[]> {
-    const { stdout } = await this.#net.runChecked("taskset", [
-      ...["--cpu-list", String(processors.generator), Deno.execPath(), "run", "--quiet"],
-      ...["--allow-all", GENERATOR, task, JSON.stringify(lanes)],
-    ], { timeoutMs });
+    const program = ["run", "--quiet", "--allow-all", GENERATOR, task, JSON.stringify(lanes)];
+    const pinned = pinnedTo(processors.generator, Deno.execPath(), program);
+    const { stdout } = await this.#net.net.runChecked("taskset", pinned, { timeoutMs });
     return stdout.trim().split("\n").map((line) => JSON.parse(line));
   }
 
@@ -196,24 +173,6 @@ export class Forwarders implements AsyncDisposable {
       const to = { destination: ipv4(NET), destinationPort: sinkPort };
       this.lanes.push({ ...lane, ...to, sinkPort, offload });
     }
-  }
-
-  #spawn(
-    program: string,
-    args: readonly string[],
-    options: Omit<Deno.CommandOptions, "args"> = {},
-  ): Deno.ChildProcess {
-    const pinned = ["--cpu-list", String(processors.forwarder), program, ...args];
-    return this.#host.spawn("taskset", pinned, { stdout: "null", stderr: "null", ...options });
-  }
-
-  async #listening(child: Deno.ChildProcess, path: string, name: ForwarderName): Promise<void> {
-    let code: number | undefined;
-    child.status.then((status) => code = status.code);
-    await until(() => {
-      if (code === undefined) return exists(path);
-      throw new OmertaError("bench-failed", `Cannot start ${name}: it ended with ${code}`);
-    }, { what: `${name} to listen` });
   }
 
   /** Ends everything and removes the namespaces. */
