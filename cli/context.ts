@@ -16,6 +16,8 @@ import { note } from "./output.ts";
 /** How long a daemon may take to answer after its start, in ms. */
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 50;
+/** Time in which signals are one, in ms. */
+export const SAME_SIGNAL_MS = 1000;
 
 /** What a command runs with. */
 export interface Context {
@@ -25,11 +27,24 @@ export interface Context {
   readonly module: URL;
 }
 
-/** Runs `work` with a signal that Ctrl-C and SIGTERM abort; a second one ends the process at once. */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` with a signal that Ctrl-C and SIGTERM abort; a second one ends the process at once.
+ *
+ * Those that come within {@link SAME_SIGNAL_MS} are one. Who has asked to be told of the death of its
+ * parent (`PR_SET_PDEATHSIG`) is told of that of several of its threads, one after the other.
+ *
+ * @param clock Time, in ms.
+ */
+export async function interruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  clock: () => number = () => performance.now(),
+): Promise<T> {
   const abort = new AbortController();
+  let since = Infinity;
   const stop = (): void => {
-    if (abort.signal.aborted) Deno.exit(130);
+    const now = clock();
+    if (now - since > SAME_SIGNAL_MS) Deno.exit(130);
+    since = Math.min(since, now);
     abort.abort(new OmertaError("interrupted", "Cannot finish: interrupted"));
   };
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
