@@ -140,6 +140,12 @@ export class Lane implements Disposable {
     this.#cable.drain(this.atGuest);
   }
 
+  /** Waits until `arrived` says that everything has, or it is too late for that. */
+  waitFor(arrived: () => boolean): void {
+    const deadline = performance.now() + SETTLE_MS;
+    do this.drain(); while (!arrived() && performance.now() < deadline);
+  }
+
   /** Waits until nothing arrives any more: the forwarder has nothing left to do. */
   settle(): void {
     const deadline = performance.now() + SETTLE_MS;

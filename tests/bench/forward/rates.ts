@@ -124,6 +124,18 @@ export function measureBurst(
   count: number,
   from: "guest" | "net",
 ): number {
+  const arrived = sendBurst(lane, length, count, from);
+  lane.settle();
+  return count - arrived();
+}
+
+/** Sends so many messages at once. @returns Says how many of them have arrived. */
+export function sendBurst(
+  lane: Lane,
+  length: number,
+  count: number,
+  from: "guest" | "net",
+): () => number {
   const { atNet, atGuest } = lane;
   const arrivals = from === "guest" ? atNet : atGuest;
   const payload = lane.message(length);
@@ -136,6 +148,5 @@ export function measureBurst(
     if (from === "guest") sent += lane.up(chunk, 0, next);
     else sent += Math.max(1, lane.down(chunk, 0, next));
   }
-  lane.settle();
-  return count - (arrivals.packets - before);
+  return () => arrivals.packets - before;
 }
