@@ -3,8 +3,8 @@
  * its own sockets, so that neither side needs root, routes or address translation.
  *
  * ```ts
- * const stack = new Stack({ address, mtu, out: tun.out, random, now, promiscuous: true });
- * const outward = new Outward(proxies, stack, { allow: (to) => !isMine(to) });
+ * const inside = new UserspaceInterface({ address, mtu, promiscuous: true });
+ * const outward = new Outward(proxies, inside.stack, { allow: (to) => !isMine(to) });
  * ```
  *
  * The stack must be promiscuous. It takes no packet for loopback, multicast, broadcast or reserved
