@@ -114,8 +114,9 @@ class E2eTest {
   async #ssh(world: TestWorld, vm: VmView): Promise<string> {
     const { sshKey, knownHosts } = world.pair.borrower.paths;
     const { code, stdout, stderr } = await world.run([
-      ...["ssh", "-F", "none", ...sshOptions(vm, sshKey, knownHosts)],
-      ...["-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR"],
+      ...["ssh", "-F", "none", "-o", "ConnectTimeout=20"],
+      ...sshOptions(vm, sshKey, knownHosts),
+      ...["-o", "BatchMode=yes", "-o", "LogLevel=ERROR"],
       ...[`omerta@${vm.address}`, "hostname && uname -sr"],
     ], this.#signal);
     if (code === 0 && stdout.startsWith(`${VM_NAME}\n`)) {

@@ -10,6 +10,7 @@ import { spawn } from "../../lib/core/process.ts";
 import { SSH_USER, sshOptions } from "../../lib/node/known_hosts.ts";
 import { type Context, runningDaemon } from "../context.ts";
 import { endWith } from "../exit_code.ts";
+import { passSignals } from "../pass_signals.ts";
 import { sshProxy } from "../ssh_proxy.ts";
 import { parseCopyPath, vmOf } from "../tunnel/copy_paths.ts";
 
@@ -37,8 +38,9 @@ export function cpCommand(context: Context): CommandUnknownOpts {
       );
       // -s: the SFTP protocol, in which no shell reads the paths.
       const flags = ["-s", ...(recursive ? ["-r"] : [])];
-      const { code } = await spawn("scp", [...options, ...flags, "--", ...words]).status;
-      endWith(code);
+      const child = spawn("scp", [...options, ...flags, "--", ...words]);
+      using _ = passSignals(child);
+      endWith((await child.status).code);
     });
 }
 

@@ -9,9 +9,10 @@ import type { ApiClient } from "../../lib/api/client.ts";
 import type { VmView } from "../../lib/api/schemas.ts";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
 import { spawn } from "../../lib/core/process.ts";
-import { SSH_USER, sshOptions } from "../../lib/node/known_hosts.ts";
+import { SSH_PATIENCE, SSH_USER, sshTarget } from "../../lib/node/known_hosts.ts";
 import { anyDaemon, type Context } from "../context.ts";
 import { endWith } from "../exit_code.ts";
+import { passSignals } from "../pass_signals.ts";
 import { sshProxy } from "../ssh_proxy.ts";
 import { parseSshWords } from "../tunnel/ssh_words.ts";
 
@@ -50,13 +51,12 @@ export function sshCommand(context: Context): CommandUnknownOpts {
       }
       const { sshKey, knownHosts } = context.paths;
       const proxy = await sshProxy(client, context.paths);
-      // Ours come first: of two values of a setting ssh takes the first.
-      const options = [...sshOptions(vm, sshKey, knownHosts, proxy), ...wanted];
+      // Of two values of a setting ssh takes the first: who is who is ours to say, how long to wait
+      // is the user's.
+      const options = [...sshTarget(vm, sshKey, knownHosts, proxy), ...wanted, ...SSH_PATIENCE];
       const child = spawn("ssh", [...options, `${user}@${vm.address}`, ...rest]);
       const ended = new AbortController();
-      // ssh has the terminal: it decides what Ctrl-C means.
-      const ignore = (): void => {};
-      Deno.addSignalListener("SIGINT", ignore);
+      using _ = passSignals(child);
       try {
         const { code } = await Promise.race([child.status, untilGone(client, vm, ended.signal)]);
         endWith(code);
@@ -67,7 +67,6 @@ export function sshCommand(context: Context): CommandUnknownOpts {
         throw error;
       } finally {
         ended.abort();
-        Deno.removeSignalListener("SIGINT", ignore);
       }
     });
 }

@@ -51,10 +51,6 @@ export class Guest {
       ...sshOptions(vm, paths.sshKey, paths.knownHosts, proxy),
       ...["-o", "BatchMode=yes"],
       ...["-o", "LogLevel=ERROR"],
-      ...["-o", "ConnectTimeout=30"],
-      // A VM that has gone does not close its connections: it is silent.
-      ...["-o", "ServerAliveInterval=15"],
-      ...["-o", "ServerAliveCountMax=4"],
     ];
   }
 

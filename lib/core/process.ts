@@ -6,6 +6,9 @@
 
 import { EXIT, OmertaError } from "./errors.ts";
 
+/** Time for a program to end that was asked to, in ms. */
+const GRACE_MS = 2000;
+
 /** How {@link run} runs a program. */
 export interface RunOptions {
   /** Ends the program when aborted. */
@@ -43,18 +46,22 @@ export async function run(
   const timeoutMs = options.timeoutMs ?? 60_000;
   const timer = new AbortController();
   const timeout = setTimeout(() => timer.abort(), timeoutMs);
+  const signal = options.signal ? AbortSignal.any([options.signal, timer.signal]) : timer.signal;
   try {
     const child = spawn(program, args, {
       stdin: options.input === undefined ? "null" : "piped",
       stdout: "piped",
       stderr: "piped",
-      signal: options.signal ? AbortSignal.any([options.signal, timer.signal]) : timer.signal,
+      signal,
       ...(options.env ? { env: { ...options.env } } : {}),
       ...(options.cwd ? { cwd: options.cwd } : {}),
     });
-    const [output] = await Promise.all([child.output(), feed(child, options.input)]);
+    const output = await Promise.race([
+      Promise.all([child.output(), feed(child, options.input)]).then(([output]) => output),
+      endedEarly(child, signal),
+    ]);
     options.signal?.throwIfAborted();
-    if (timer.signal.aborted) {
+    if (output === undefined || timer.signal.aborted) {
       throw new OmertaError(
         "program-timeout",
         `Cannot finish ${program} ${args.join(" ")}: ended after ${timeoutMs / 1000} s`,
@@ -69,6 +76,17 @@ export async function run(
   } finally {
     clearTimeout(timeout);
   }
+}
+
+/**
+ * Waits until `signal` has had `child` ended, by SIGKILL if need be. What that has started may hold
+ * its output open for longer, and nobody is to wait for it.
+ */
+async function endedEarly(child: Deno.ChildProcess, signal: AbortSignal): Promise<undefined> {
+  if (!signal.aborted) {
+    await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  }
+  await endChild(child, GRACE_MS);
 }
 
 async function feed(child: Deno.ChildProcess, input?: string | Uint8Array): Promise<void> {

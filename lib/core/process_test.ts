@@ -14,6 +14,33 @@ Deno.test("run() ends a program that takes too long", async () => {
   await assert.rejects(run("sleep", ["60"], { timeoutMs: 50 }), { code: "program-timeout" });
 });
 
+Deno.test({
+  name: "run() does not wait for what such a program has started",
+  // The output that nobody waits for is read until the one that holds it has ended.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    const script = "sleep 600 & echo $! >$0; wait";
+    const file = await Deno.makeTempFile();
+    try {
+      await assert.rejects(run("sh", ["-c", script, file], { timeoutMs: 500 }), {
+        code: "program-timeout",
+      });
+      const sleeper = Number(await Deno.readTextFile(file));
+      assert.match(await startTimeOf(sleeper) ?? "", /\S/);
+      Deno.kill(sleeper, "SIGKILL");
+    } finally {
+      await Deno.remove(file);
+    }
+  },
+});
+
+Deno.test("run() kills a program that will not end", async () => {
+  await assert.rejects(run("sh", ["-c", "trap '' TERM; exec sleep 600"], { timeoutMs: 500 }), {
+    code: "program-timeout",
+  });
+});
+
 Deno.test("runChecked() quotes the last words of a program that failed", async () => {
   await assert.rejects(
     runChecked("sh", ["-c", "echo broken >&2; exit 1"]),

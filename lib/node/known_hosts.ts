@@ -33,9 +33,21 @@ export class KnownHosts {
   }
 }
 
+/** A VM that has not greeted ssh after so long is given up, in s. A translated guest may be slow. */
+const GREETING_S = 60;
 /** A VM that is silent is asked for a sign of life this often, in s, and so many times. */
 const ALIVE_S = 15;
 const ALIVE_TRIES = 8;
+
+/**
+ * Options for how long `ssh` and `scp` wait. A VM that is gone sends nothing, not even a refusal:
+ * without these ssh would wait for hours, and for its greeting for ever.
+ */
+export const SSH_PATIENCE: readonly string[] = [
+  ...["-o", `ConnectTimeout=${GREETING_S}`],
+  ...["-o", `ServerAliveInterval=${ALIVE_S}`],
+  ...["-o", `ServerAliveCountMax=${ALIVE_TRIES}`],
+];
 
 /** How ssh reaches a VM by another program. */
 export interface SshProxy {
@@ -46,11 +58,22 @@ export interface SshProxy {
 }
 
 /**
- * Options for `ssh` and `scp` that log in to a borrowed VM and to nothing else.
+ * Options for `ssh` and `scp` that log in to a borrowed VM and to nothing else, and do not wait for
+ * ever.
  *
  * @param proxy What reaches the VM; undefined: ssh does it itself.
  */
 export function sshOptions(
+  vm: Pick<BorrowedVm, "id">,
+  keyPath: string,
+  knownHostsPath: string,
+  proxy?: SshProxy,
+): string[] {
+  return [...sshTarget(vm, keyPath, knownHostsPath, proxy), ...SSH_PATIENCE];
+}
+
+/** The part of {@link sshOptions} that says who is who: nothing may stand before it. */
+export function sshTarget(
   vm: Pick<BorrowedVm, "id">,
   keyPath: string,
   knownHostsPath: string,
@@ -65,9 +88,6 @@ export function sshOptions(
     ...["-o", "GlobalKnownHostsFile=/dev/null"],
     ...["-o", "StrictHostKeyChecking=yes"],
     ...["-o", `HostKeyAlias=${vm.id}`],
-    // A VM that is gone sends nothing, not even a refusal: without these ssh would wait for hours.
-    ...["-o", `ServerAliveInterval=${ALIVE_S}`],
-    ...["-o", `ServerAliveCountMax=${ALIVE_TRIES}`],
   ];
 }
 

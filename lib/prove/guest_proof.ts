@@ -156,7 +156,7 @@ async function lend(
     await borrower.client.release(vm.id).catch(() => {}); // it may have been ended
   });
   const words = [
-    ...["-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=60"],
+    ...["-F", "none", "-o", "BatchMode=yes"],
     ...sshOptions(vm, borrower.paths.sshKey, borrower.paths.knownHosts),
     `${SSH_USER}@${vm.address}`,
   ];

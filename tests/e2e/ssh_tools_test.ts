@@ -23,6 +23,8 @@ const missing = netlabMissing ??
 
 /** Where a server listens that has another host key than the lender has announced. */
 const IMPOSTOR_PORT = 2200;
+/** Where connections are taken and nobody greets (discard, RFC 863). */
+const SILENT_PORT = 9;
 const SCRIPTS = join(import.meta.dirname ?? ".", "..", "..", "scripts");
 
 testIf(missing, "L10: programs log in to a VM without root and without a route", async (t) => {
@@ -94,6 +96,25 @@ Host 10.0.0.2
     assert.match(stderr, /debug1: /);
     const terminal = await borrower.run(["ssh", "web", "-tt", "tty"], { input: "" });
     assert.match(terminal.stdout, /^\/dev\/pts\/\d+/);
+  });
+
+  await t.step("omerta ssh that is ended ends its ssh", async () => {
+    const child = borrower.spawn(["ssh", "web", "echo up; read line"], {
+      ...{ stdin: "piped", stdout: "piped", stderr: "null" },
+    });
+    const reader = child.stdout.getReader();
+    assert.equal(new TextDecoder().decode((await reader.read()).value), "up\n");
+    child.kill("SIGTERM");
+    assert.equal((await reader.read()).done, true, "ssh holds its output");
+    assert.equal((await child.status).code, 255);
+    await child.stdin.close();
+  });
+
+  await t.step("omerta ssh waits for a greeting as long as the user says", async () => {
+    const impatient = ["-o", "ConnectTimeout=1", "-p", `${SILENT_PORT}`, "web"];
+    const { code, stderr } = await borrower.run(["ssh", ...impatient]);
+    assert.equal(code, 255);
+    assert.match(stderr, /timed out during banner exchange/);
   });
 
   await t.step("only the host key that the lender announced is taken", async () => {
