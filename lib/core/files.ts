@@ -13,16 +13,32 @@ export async function makePrivateFolder(path: string): Promise<void> {
   await Deno.mkdir(path, { recursive: true, mode: 0o700 });
 }
 
+/** What is being written now, by path: settles when the last one that was asked for is done. */
+const writing = new Map<string, Promise<void>>();
+
 /**
- * Replaces a file as a whole: a reader sees the old content or the new, never a part.
+ * Replaces a file as a whole: a reader sees the old content or the new, never a part. Of several in
+ * this process the one that was asked for last stays, however long each takes.
  *
- * @throws {OmertaError} `write-failed`, naming the file; nothing is left behind.
+ * @throws {OmertaError} `disk-full`, `write-failed`, naming the file; nothing is left behind.
  */
 export async function writeFileAtomic(
   path: string,
   content: string | Uint8Array,
   mode = 0o600,
 ): Promise<void> {
+  const write = (): Promise<void> => replace(path, content, mode);
+  const before = writing.get(path);
+  const written = before === undefined ? write() : before.then(write, write);
+  writing.set(path, written);
+  try {
+    await written;
+  } finally {
+    if (writing.get(path) === written) writing.delete(path);
+  }
+}
+
+async function replace(path: string, content: string | Uint8Array, mode: number): Promise<void> {
   const temporary = join(dirname(path), `.${crypto.randomUUID()}.tmp`);
   try {
     await using stack = new AsyncDisposableStack();

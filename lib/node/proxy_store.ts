@@ -36,8 +36,6 @@ const FileSchema = z.strictObject({
 /** The file. */
 export class ProxyStore {
   readonly #path: string;
-  /** Settles when what was handed over last is in the file. */
-  #written: Promise<void> = Promise.resolve();
 
   /**
    * Nothing is read yet.
@@ -69,15 +67,12 @@ export class ProxyStore {
   }
 
   /**
-   * Replaces the file, after whatever is being written.
+   * Replaces the file.
    *
    * @throws {OmertaError} `disk-full`, `write-failed`.
    */
-  save(proxies: readonly RememberedProxy[]): Promise<void> {
-    const text = JSON.stringify({ version: 1, proxies }, null, 2) + "\n";
-    const write = (): Promise<void> => writeFileAtomic(this.#path, text);
-    this.#written = this.#written.then(write, write);
-    return this.#written;
+  async save(proxies: readonly RememberedProxy[]): Promise<void> {
+    await writeFileAtomic(this.#path, JSON.stringify({ version: 1, proxies }, null, 2) + "\n");
   }
 }
 
