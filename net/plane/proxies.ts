@@ -20,8 +20,8 @@ import type { Stack } from "../tcp/stack.ts";
 import type { ProxySettings } from "./_messages.ts";
 import type { ProxyStats } from "./stats.ts";
 
-/** Proxies at a time. */
-export const MAX_PROXIES = 256;
+/** Proxies at a time: the 256 that lib/node opens for its user, and the pipe. */
+export const MAX_PROXIES = 257;
 
 /** What all kinds of proxies have. */
 interface Proxy extends Disposable {
@@ -56,7 +56,7 @@ export class Proxies implements Disposable {
   constructor(parts: ProxiesParts, now: number) {
     this.#parts = parts;
     this.#loop = new ProxyLoop({ now });
-    this.#dialer = new StackDialer(parts.stack, parts.resolve);
+    this.#dialer = new StackDialer(this.#loop, parts.stack, parts.resolve);
     const { reactor, resolve, udp } = parts;
     const inTurn = (work: (now: number) => void) => (): void => {
       const at = parts.begin();

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { testIf } from "../../tests/support/requires.ts";
 import { until } from "../../tests/support/until.ts";
 import {
@@ -9,7 +10,7 @@ import {
   writeAll,
 } from "../proxy/proxy_fixture.ts";
 import { MAX_ASSOCIATIONS } from "../proxy/socks_udp.ts";
-import { Proxies } from "./proxies.ts";
+import { MAX_PROXIES, Proxies } from "./proxies.ts";
 
 const HELLO = Uint8Array.of(5, 1, 0);
 const UDP_ASSOCIATE = Uint8Array.of(5, 3, 0, 1, 0, 0, 0, 0, 0, 0);
@@ -52,5 +53,25 @@ testIf(
     assert.equal(reply, 0);
     for (const conn of [again, ...conns]) conn.close();
     await until(() => udp.sockets === 0, { what: "all to end" });
+  },
+);
+
+testIf(
+  descriptorsMissing(400),
+  "G6: Proxies open as many as a user may have beside the pipe, and one more not",
+  async () => {
+    await using w = new World();
+    const { near: stack, nearUdp: udp, reactor } = w;
+    using proxies = new Proxies({ stack, udp, resolve, reactor, begin: () => w.now }, w.now);
+    const folder = await Deno.makeTempDir();
+    try {
+      proxies.open("pipe", { kind: "pipe", path: join(folder, "pipe") });
+      for (let i = 0; i < MAX_PROXIES - 1; i++) proxies.open(`${i}`, SOCKS);
+      assert.throws(() => proxies.open("more", SOCKS), { code: "too-many-proxies" });
+      assert.ok(proxies.close("0"));
+      proxies.open("more", SOCKS);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
   },
 );

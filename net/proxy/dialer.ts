@@ -8,6 +8,7 @@
 import type { ConnectFault } from "../tcp/tcp.ts";
 import type { TcpConnection, TcpHandler, TcpOptions } from "../tcp/connection.ts";
 import type { Stack } from "../tcp/stack.ts";
+import type { ProxyLoop } from "./proxy_loop.ts";
 
 /** Why no connection was even tried. */
 export type DialFault = ConnectFault | "unknown-host";
@@ -32,15 +33,22 @@ export const PROXY_OPTIONS: TcpOptions = { noDelay: true, unsentBytes: 256 * 102
 
 /** Dials by a stack. */
 export class StackDialer implements Dialer {
-  readonly #stack: Stack;
+  readonly #loop: Pick<ProxyLoop, "now">;
+  readonly #stack: Pick<Stack, "connect">;
   readonly #resolve: (host: string) => number | undefined;
 
   /**
    * A dialer.
    *
+   * @param loop Knows the time: that of a silent stack stands still.
    * @param resolve The IPv4 address of a name or literal, unsigned 32 bits; undefined: nobody's.
    */
-  constructor(stack: Stack, resolve: (host: string) => number | undefined) {
+  constructor(
+    loop: Pick<ProxyLoop, "now">,
+    stack: Pick<Stack, "connect">,
+    resolve: (host: string) => number | undefined,
+  ) {
+    this.#loop = loop;
     this.#stack = stack;
     this.#resolve = resolve;
   }
@@ -50,6 +58,6 @@ export class StackDialer implements Dialer {
     const to = this.#resolve(host);
     if (to === undefined) return "unknown-host";
     const options = { ...PROXY_OPTIONS, connectMs: DIAL_MS };
-    return this.#stack.connect({ to, port, handler, options });
+    return this.#stack.connect({ to, port, handler, options, now: this.#loop.now });
   }
 }

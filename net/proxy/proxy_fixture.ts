@@ -111,7 +111,7 @@ export class World implements AsyncDisposable {
       ...(connections === undefined ? {} : { connections }),
       ...(idleMs === undefined ? {} : { idleMs }),
     });
-    this.dialer = new StackDialer(this.near, resolve);
+    this.dialer = new StackDialer(this.loop, this.near, resolve);
     this.reactor = options.reactor ?? openReactor(-1);
     this.reactor.add(this.loop.streams, () => this.loop.serve(this.now));
     this.#running = this.#run();
