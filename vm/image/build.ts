@@ -25,7 +25,7 @@ import { run, runChecked } from "../../lib/core/process.ts";
 import { type AptSources, aptSources } from "./_apt_sources.ts";
 import { type BuildMode, chooseBuildMode } from "./build_mode.ts";
 import { endProcessesOf } from "./_leftovers.ts";
-import { runLines } from "./_run_lines.ts";
+import { runMmdebstrap } from "./_mmdebstrap.ts";
 import type { BaseImage } from "./image.ts";
 import { checkImageName, IMAGE_FILES, type ImageDraft, type ImageStore } from "./store.ts";
 
@@ -192,7 +192,7 @@ async function unpackPackages(
   ];
   const [program = "", ...args] = command;
   report("starting mmdebstrap");
-  await runLines(program, args, {
+  await runMmdebstrap(program, args, {
     input: sources.lines.join("\n"),
     env: { ...sources.env, ...environmentOf(draft, mode) },
     timeoutMs: BUILD_TIMEOUT_MS,

@@ -1,5 +1,5 @@
 /**
- * Runs a program that takes minutes and follows what it says on standard error.
+ * Running mmdebstrap, which takes minutes, and following what it says on standard error.
  *
  * @module
  */
@@ -7,8 +7,8 @@
 import { OmertaError } from "../../lib/core/errors.ts";
 import { spawn } from "../../lib/core/process.ts";
 
-/** Options of {@link runLines}. */
-export interface RunLinesOptions {
+/** Options of {@link runMmdebstrap}. */
+export interface MmdebstrapOptions {
   /** Written to its standard input. */
   readonly input: string;
   /** Added to the environment. */
@@ -25,14 +25,15 @@ export interface RunLinesOptions {
 const LAST_LINES = 5;
 
 /**
- * Runs `program` to its end; its standard output is thrown away.
+ * Runs it, or another program that runs it, to its end; its standard output is thrown away.
  *
- * @throws {OmertaError} `program-failed` with its last lines, `program-timeout`, `program-missing`.
+ * @throws {OmertaError} `program-failed` with its last lines before it gave up, `program-timeout`,
+ *   `program-missing`.
  */
-export async function runLines(
+export async function runMmdebstrap(
   program: string,
   args: readonly string[],
-  options: RunLinesOptions,
+  options: MmdebstrapOptions,
 ): Promise<void> {
   const timer = AbortSignal.timeout(options.timeoutMs);
   const signal = options.signal ? AbortSignal.any([options.signal, timer]) : timer;
@@ -54,12 +55,16 @@ export async function runLines(
   };
   signal.addEventListener("abort", end, { once: true });
   const last: string[] = [];
+  let hasGivenUp = false;
   const [status] = await Promise.all([
     child.status,
     eachLine(child.stderr, (line) => {
+      options.onLine(line);
+      // From there on it quotes the whole command that failed, and tidies up.
+      hasGivenUp ||= last.length > 0 && line.startsWith("E: setup failed");
+      if (hasGivenUp || line.startsWith("I: ")) return;
       last.push(line);
       if (last.length > LAST_LINES) last.shift();
-      options.onLine(line);
     }),
     feed(child.stdin, options.input),
   ]);
