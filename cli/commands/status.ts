@@ -8,6 +8,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { StatusView } from "../../lib/api/schemas.ts";
 import { ApiClient } from "../../lib/api/client.ts";
 import { identityOf, loadConfig } from "../../lib/core/config.ts";
+import { counted } from "../../lib/core/counted.ts";
 import type { Context } from "../context.ts";
 import { describeAlarm } from "./vm_alarms.ts";
 import { formatAge, formatBytes, paint, print, printJson } from "../output.ts";
@@ -68,7 +69,7 @@ export function printStatus(status: StatusView): void {
   const end = status.tunnelEnd;
   if (end.kind === "device") print(`  interface ${end.name}`);
   if (end.kind === "userspace") print(`  interface userspace (${end.why})`);
-  print(`  borrows  ${status.borrowed.length} VMs`);
+  print(`  borrows  ${counted(status.borrowed.length, "VM")}`);
   for (const vm of status.borrowed) {
     print(
       `    ${vm.name} (${vm.id}) from ${vm.host}: ${vm.address}, ` +

@@ -15,6 +15,7 @@
  */
 
 import type { ApiClient, VmUse } from "../../lib/api/client.ts";
+import { counted } from "../../lib/core/counted.ts";
 import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import type { Paths } from "../../lib/core/paths.ts";
 import { sshProxy } from "../ssh_proxy.ts";
@@ -78,13 +79,13 @@ async function inGuest(spec: JobSpec, guest: Guest, context: JobContext): Promis
     await bringUpVpn(guest, config, context.client);
   }
   if (spec.inputs.length > 0) {
-    context.say(`Copying ${count(spec.inputs.length, "input")}`);
+    context.say(`Copying ${counted(spec.inputs.length, "input")}`);
     await guest.scp(spec.inputs, guest.remote(scpPath("")));
   }
   const code = await context.attach((stdio) => guest.spawn(jobCommand(spec), stdio));
   guest.signal.throwIfAborted();
   if (spec.outputs.length === 0) return code;
-  context.say(`Copying ${count(spec.outputs.length, "output")}`);
+  context.say(`Copying ${counted(spec.outputs.length, "output")}`);
   let failure: unknown;
   for (const { remote, local } of spec.outputs) {
     try {
@@ -98,8 +99,4 @@ async function inGuest(spec: JobSpec, guest: Guest, context: JobContext): Promis
   // A command that failed may not have made its outputs: its exit code says more.
   if (failure !== undefined && code === 0) throw failure;
   return code;
-}
-
-function count(n: number, what: string): string {
-  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }

@@ -24,6 +24,7 @@
 
 import { MIN_MEMORY_MIB } from "../../vm/manager.ts";
 import { DEFAULT_MODES, DEFAULT_TUNNEL_TIMEOUT_S, type LendRules } from "../core/config.ts";
+import { counted } from "../core/counted.ts";
 import { EXIT, OmertaError } from "../core/errors.ts";
 import type { PeerId } from "../core/ids.ts";
 import {
@@ -286,7 +287,7 @@ export function describeRules(lend: LendRules, time: LocalTime): string[] {
     deny.length > 0 && `not to ${inShort(deny)}`,
     allow.length > 0 && `only to ${inShort(allow)}`,
     quiet.length > 0 && `quiet ${quiet.join("; ")}${left > 0 ? ` (now, ${until})` : ""}`,
-    perBorrower !== undefined && `${perBorrower} VMs to one borrower`,
+    perBorrower !== undefined && `${counted(perBorrower, "VM")} to one borrower`,
     !DEFAULT_MODES.every((mode) => modes.includes(mode)) && `only in mode ${modes.join(" or ")}`,
     modes.includes("direct") && "a VM in mode direct reaches this host and its network",
     perVm.ttlSeconds !== undefined && `a VM for ${formatTtl(perVm.ttlSeconds)} at the most`,

@@ -92,7 +92,7 @@ testIf(netlabMissing, "F9: a running lender limits a VM, a borrower and its time
   const status = await lender.ok("status");
   assert.match(
     status,
-    /rules +1 VMs to one borrower, a VM for 4h at the most, .* 2048 MiB of memory at the most\n/,
+    /rules +1 VM to one borrower, a VM for 4h at the most, .* 2048 MiB of memory at the most\n/,
   );
   for (const rule of ["vm-memory", "vm-ttl", "borrower-vms"]) {
     await lender.ok("lend", "set", rule, "default");
