@@ -116,7 +116,7 @@ function rightEdge(t: Tcb): number {
 
 /** Window field for {@link rightEdge}, which is moved there, rounded up to what the field can say. */
 function announceWindow(t: Tcb): number {
-  const unit = 2 ** t.receiveScale;
+  const unit = 1 << t.receiveScale; // RFC 7323 section 2.3: at most 14
   const bytes = Math.max(0, seqDistance(t.receive.next, rightEdge(t)));
   const field = Math.min(65535, Math.ceil(bytes / unit));
   t.advertised = seqAdd(t.receive.next, field * unit);
