@@ -68,7 +68,8 @@ export {
 } from "./net/tcp/connection.ts";
 export { type ListenOptions, type PendingSyn, TcpListener } from "./net/tcp/listener.ts";
 export { TcpStreamError, TcpStreams } from "./net/tcp/streams.ts";
-export { Udp, type UdpHandler, type UdpPort } from "./net/tcp/udp.ts";
+export { Udp } from "./net/tcp/udp.ts";
+export type { UdpHandler, UdpListener, UdpListenHandler, UdpPort } from "./net/tcp/udp_socket.ts";
 export { type PingAnswer, Pinger } from "./net/tcp/ping.ts";
 export type { ConnectFault } from "./net/tcp/tcp.ts";
 export { InterfaceRunner } from "./net/vlan/interface_runner.ts";

@@ -16,7 +16,8 @@ import type { DatagramHandler, UdpSocket } from "../os/packet_socket.ts";
 import type { Reactor } from "../os/reactor.ts";
 import { openUdp } from "../os/udp.ts";
 import type { UdpOptions } from "../os/udp_options.ts";
-import type { Udp, UdpHandler, UdpPort } from "../tcp/udp.ts";
+import type { Udp } from "../tcp/udp.ts";
+import type { UdpHandler, UdpPort } from "../tcp/udp_socket.ts";
 import type { ProxyCounters } from "./proxy_loop.ts";
 import { SOCKS_UDP_IPV4_LEN, SocksUdpHeader, writeSocksUdp } from "./socks_udp_header.ts";
 

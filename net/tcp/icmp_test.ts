@@ -161,3 +161,52 @@ Deno.test("L6: errors about packets that were never sent change nothing", () => 
   error(packet(6, new Uint8Array(8), OURS, THEIRS));
   assert.equal(s.stack.counters.icmpIgnored, 5);
 });
+
+Deno.test("L6: an echo reply above the MTU goes in fragments", () => {
+  const s = new Script({ mtu: 576 });
+  const request = packet(1, echo(1000));
+  const sent = give(s, request);
+  assert.deepEqual(sent.map(({ length }) => length), [572, 476]);
+  const whole = sent.map((piece) => piece.subarray(20));
+  const message = Uint8Array.from(whole.flatMap((piece) => Array.from(piece)));
+  const icmp = parseIcmp(message);
+  assert.ok(typeof icmp !== "string");
+  assert.deepEqual([icmp.type, icmp.data], [0, echo(1000).subarray(8)]);
+});
+
+Deno.test("G1: echo requests for others go to whoever takes them, those for the stack do not", () => {
+  const s = new Script({ promiscuous: true, limits: { echoesPerSecond: 4 } });
+  const elsewhere = 0xc0000207;
+  // Without one, the stack answers for everybody.
+  assert.equal(give(s, packet(1, echo(8), THEIRS, elsewhere)).length, 1);
+  const seen: string[] = [];
+  s.stack.icmp.echoRequests = {
+    request: (p, now): void => {
+      seen.push(`${p.destination >>> 0} ${p.end - p.payloadAt}`);
+      s.stack.icmp.unreachable(p, 1, now);
+    },
+  };
+  const [refused] = give(s, packet(1, echo(8), THEIRS, elsewhere));
+  assert.ok(refused);
+  assert.equal(
+    formatPacket(refused, 0, refused.length),
+    "ICMP 192.0.2.7 > 10.0.0.2 unreachable code 1 len 28",
+  );
+  const [answer] = give(s, packet(1, echo(8)));
+  assert.match(formatPacket(answer ?? refused, 0, 36), /echo reply id 258 seq 772/);
+  assert.deepEqual(seen, [`${elsewhere} 16`]);
+  // The limit is one for both.
+  give(s, packet(1, echo(8), THEIRS, elsewhere));
+  give(s, packet(1, echo(8), THEIRS, elsewhere));
+  assert.equal(seen.length, 2);
+});
+
+Deno.test("L6: no error is sent about ICMP other than an echo request", () => {
+  const s = new Script({ promiscuous: true });
+  const error = echo(8);
+  error[0] = 3;
+  s.stack.register(1, { input: (p, now) => s.stack.icmp.unreachable(p, 1, now) });
+  assert.equal(give(s, packet(1, error)).length, 0);
+  assert.equal(give(s, packet(1, new Uint8Array(0))).length, 0);
+  assert.equal(give(s, packet(1, echo(8))).length, 1);
+});

@@ -15,6 +15,7 @@ import {
   IPV4_FRAGMENT,
   IPV4_HEADER_LEN,
   IPV4_IDENTIFICATION,
+  IPV4_MF,
   IPV4_PLAIN,
   IPV4_PROTOCOL,
   IPV4_SOURCE,
@@ -116,6 +117,32 @@ export class IpOutput {
     this.#writeHeader(at, source, destination, protocol, length, identification, fragment);
     this.#sink.commit(length);
     this.#committed();
+  }
+
+  /**
+   * Sends `length` bytes of `payload` in packets of at most `mtu` bytes: pieces of a multiple of eight
+   * bytes, all with one identification (RFC 791 section 3.2). False when there was no room for all.
+   */
+  sendPieces(
+    payload: Uint8Array,
+    length: number,
+    source: IpAddress,
+    destination: IpAddress,
+    protocol: number,
+    mtu: number,
+  ): boolean {
+    const most = (mtu - IPV4_HEADER_LEN) & ~7;
+    const id = this.nextIdentification();
+    for (let done = 0; done < length; done += most) {
+      const size = Math.min(most, length - done);
+      const total = IPV4_HEADER_LEN + size;
+      const at = this.reserve(total);
+      if (at < 0) return false;
+      this.buffer.set(payload.subarray(done, done + size), at + IPV4_HEADER_LEN);
+      const more = done + size < length ? IPV4_MF : 0;
+      this.sendFragment(at, source, destination, protocol, total, id, more | (done >>> 3));
+    }
+    return true;
   }
 
   #committed(): void {

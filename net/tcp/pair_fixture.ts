@@ -49,11 +49,11 @@ export class End {
   readonly sink: Cable = new Cable();
 
   /** An end with this address. */
-  constructor(address: number, mtu: number, seed: number) {
+  constructor(address: number, mtu: number, seed: number, promiscuous = false) {
     const numbers = new Random(seed);
     const random = (length: number): Uint8Array =>
       new Uint8Array(length).map(() => numbers.below(256));
-    this.stack = new Stack({ address, mtu, out: this.sink, random, now: 0 });
+    this.stack = new Stack({ address, mtu, out: this.sink, random, now: 0, promiscuous });
     const parts = { stack: this.stack, address, random };
     this.udp = new Udp({ ...parts, mtu });
     this.pinger = new Pinger(parts);
@@ -76,10 +76,10 @@ export class Pair {
   /** The time, in ms. */
   now = 1000;
 
-  /** Two ends. */
-  constructor(mtu = 1400) {
+  /** Two ends, of which the second may take packets for any address. */
+  constructor(mtu = 1400, promiscuous = false) {
     this.left = new End(LEFT, mtu, 1);
-    this.right = new End(RIGHT, mtu, 2);
+    this.right = new End(RIGHT, mtu, 2, promiscuous);
   }
 
   /** Carries packets until none is left, a millisecond for each round. */

@@ -91,6 +91,8 @@ export class Stack {
   readonly icmp: Icmp;
   /** Packets on their way out, for protocols registered here. */
   readonly ip: IpOutput;
+  /** Whether packets for any address are taken. */
+  readonly promiscuous: boolean;
   readonly #own: number | undefined;
   readonly #tcp: Tcp;
   readonly #packet = new IpPacket();
@@ -115,11 +117,12 @@ export class Stack {
     }
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
     const address = toIpAddress(options.address);
-    this.#own = options.promiscuous === true ? undefined : address;
+    this.promiscuous = options.promiscuous === true;
+    this.#own = this.promiscuous ? undefined : address;
     this.ip = new IpOutput(out, this.counters);
     const answers = new RateLimit(limits.answersPerSecond);
     const echoes = new RateLimit(limits.echoesPerSecond);
-    this.icmp = new Icmp(this.ip, this.counters, echoes, answers, this.#protocols);
+    this.icmp = new Icmp(address, mtu, this.ip, this.counters, echoes, answers, this.#protocols);
     const { ip, icmp, counters } = this;
     const congestion = options.congestion ?? DEFAULT_CONGESTION;
     this.#tcp = new Tcp(

@@ -14,7 +14,7 @@ import { IPV4_MF, PROTOCOL, writeIpv4 } from "../wire/ipv4.ts";
 import { writeUdp } from "../wire/udp.ts";
 import { MAX_DATAGRAMS, PLACE_BYTES } from "./fragments.ts";
 import { End, LEFT, RIGHT } from "./pair_fixture.ts";
-import { WAITING } from "./udp.ts";
+import { WAITING } from "./_udp_queue.ts";
 
 /** Packets; the long task sets more. */
 const PACKETS = Number(Deno.env.get("OMERTA_FUZZ_TCP_PACKETS") ?? 30_000);

@@ -8,9 +8,12 @@
  * if (typeof socket !== "string") socket.sendTo(to, 53, question);
  * ```
  *
+ * A bound port is one of the stack's own address. What comes to any other port or address of a
+ * promiscuous stack goes to the one who listens ({@link Udp.listen}), if there is one.
+ *
  * What arrives waits until the end of the batch, when `flush` of the stack tells the owners, in the
- * order in which it came. Beyond {@link WAITING_BYTES} or {@link WAITING} in one batch it is dropped
- * and counted. What is sent goes to the sink at once, in fragments when it is larger than the MTU.
+ * order in which it came. What is more than may wait in one batch (_udp_queue.ts) is dropped and
+ * counted. What is sent goes to the sink at once, in fragments when it is larger than the MTU.
  *
  * @module
  */
@@ -18,7 +21,7 @@
 import { viewOf } from "../wire/bytes.ts";
 import { foldSum, nativePseudoSum, nativeSum } from "../wire/checksum.ts";
 import { UNREACHABLE } from "../wire/icmp_error.ts";
-import { IPV4_HEADER_LEN, IPV4_MF, PROTOCOL } from "../wire/ipv4.ts";
+import { IPV4_HEADER_LEN, PROTOCOL } from "../wire/ipv4.ts";
 import {
   UDP_CHECKSUM,
   UDP_DESTINATION_PORT,
@@ -27,6 +30,7 @@ import {
   UDP_SOURCE_PORT,
   writeUdp,
 } from "../wire/udp.ts";
+import { UdpQueue } from "./_udp_queue.ts";
 import { fromIpAddress, type IpAddress, isUnicast, toIpAddress } from "./address.ts";
 import type { Icmp } from "./icmp.ts";
 import type { IpPacket } from "./ip_in.ts";
@@ -34,36 +38,23 @@ import type { IpOutput } from "./ip_out.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 import type { IcmpError, Protocol } from "./protocol.ts";
 import type { Stack } from "./stack.ts";
+import {
+  type SendResult,
+  type UdpHandler,
+  UdpListener,
+  type UdpListeners,
+  type UdpListenHandler,
+  UdpPort,
+  type UdpPorts,
+} from "./udp_socket.ts";
 
-/** Datagrams and errors that wait for the end of a batch. */
-export const WAITING = 1024;
-/** Bytes of theirs. */
-export const WAITING_BYTES = 1024 * 1024;
 /** Sockets when nothing else is said. */
 const DEFAULT_SOCKETS = 4096;
 /** Longest payload: an IPv4 packet without its headers (bytes). */
 export const MAX_UDP_PAYLOAD = 65535 - IPV4_HEADER_LEN - UDP_HEADER_LEN;
 
-/** What the owner of a socket is told; from `flush`, so it may do anything. */
-export interface UdpHandler {
-  /** A datagram: `length` bytes of `buffer` at `at`, valid during the call. */
-  onDatagram(
-    socket: UdpPort,
-    buffer: Uint8Array,
-    at: number,
-    length: number,
-    fromAddress: number,
-    fromPort: number,
-  ): void;
-  /** What was sent to this address and port did not arrive; soft, as it may be forged or pass. */
-  onError?(socket: UdpPort, kind: IcmpError["kind"], toAddress: number, toPort: number): void;
-}
-
 /** Why there is no socket. */
 export type BindFault = "in-use" | "no-port" | "too-many-sockets";
-
-/** What became of a datagram that was to be sent. */
-export type SendResult = "sent" | "no-room" | "too-long" | "bad-address" | "closed";
 
 /** What UDP has seen and refused. */
 export interface UdpCounters {
@@ -81,39 +72,13 @@ export interface UdpCounters {
   dropped: number;
 }
 
-/** A bound port. */
-export class UdpPort {
-  /** Its number. */
-  readonly port: number;
-  readonly #udp: Udp;
-
-  /** Made by {@link Udp.bind}. */
-  constructor(udp: Udp, port: number) {
-    this.#udp = udp;
-    this.port = port;
-  }
-
-  /** Sends `length` bytes of `from` at `at` as one datagram. */
-  sendTo(
-    address: number,
-    port: number,
-    from: Uint8Array,
-    at = 0,
-    length: number = from.length - at,
-  ): SendResult {
-    return this.#udp.send(this, address, port, from, at, length);
-  }
-
-  /** Frees the port; what waits for it is forgotten. */
-  close(): void {
-    this.#udp.close(this);
-  }
-}
+/** Why nobody can listen: somebody does, or the stack takes packets for its own address only. */
+export type UdpListenFault = "in-use" | "not-promiscuous";
 
 /** What {@link Udp} stands on. */
 export interface UdpParts {
   /** The stack that it is registered with. */
-  readonly stack: Pick<Stack, "ip" | "icmp">;
+  readonly stack: Pick<Stack, "ip" | "icmp" | "promiscuous">;
   /** Address of the stack, unsigned 32 bits. */
   readonly address: number;
   /** Largest packet, in bytes. */
@@ -126,10 +91,8 @@ export interface UdpParts {
   readonly random: (length: number) => Uint8Array;
 }
 
-const ERROR_KINDS = ["unreachable", "too-big", "time-exceeded"] as const;
-
 /** UDP of a stack. */
-export class Udp implements Protocol {
+export class Udp implements Protocol, UdpPorts, UdpListeners {
   /** What it has seen. */
   readonly counters: UdpCounters = {
     datagramsIn: 0,
@@ -141,28 +104,25 @@ export class Udp implements Protocol {
   };
   readonly #ip: IpOutput;
   readonly #icmp: Icmp;
+  readonly #promiscuous: boolean;
   readonly #address: IpAddress;
   readonly #mtu: number;
   readonly #most: number;
   readonly #firstPort: number;
   readonly #random: (length: number) => Uint8Array;
   readonly #sockets = new Map<number, { readonly socket: UdpPort; readonly handler: UdpHandler }>();
-  /** What waits: the bytes, one after the other, and where they belong. */
-  #bytes: Uint8Array | undefined;
-  #used = 0;
-  #count = 0;
-  #told = 0;
-  readonly #at = new Int32Array(WAITING);
-  /** Its length; of an error -1 - the number of its kind. */
-  readonly #length = new Int32Array(WAITING);
-  readonly #local = new Int32Array(WAITING);
-  readonly #remote = new Int32Array(WAITING);
-  readonly #remotePort = new Int32Array(WAITING);
+  #listening: { readonly listener: UdpListener; readonly handler: UdpListenHandler } | undefined;
+  /** Time of the flush, in ms. */
+  #now = 0;
+  /** A datagram that is longer than the MTU. */
+  #long: Uint8Array | undefined;
+  readonly #queue = new UdpQueue();
 
   /** UDP without sockets. */
   constructor({ stack, address, mtu, sockets, firstPort, random }: UdpParts) {
     this.#ip = stack.ip;
     this.#icmp = stack.icmp;
+    this.#promiscuous = stack.promiscuous;
     this.#address = toIpAddress(address);
     this.#mtu = mtu;
     this.#most = sockets ?? DEFAULT_SOCKETS;
@@ -196,9 +156,28 @@ export class Udp implements Protocol {
     if (this.#sockets.get(socket.port)?.socket !== socket) return;
     this.#sockets.delete(socket.port);
     // Somebody else may have the port by the time what waits is told.
-    for (let i = this.#told; i < this.#count; i++) {
-      if (this.#local[i] === socket.port) this.#local[i] = 0;
-    }
+    this.#queue.forget((local, port) => local === this.#address && port === socket.port);
+  }
+
+  /** Takes what no bound port takes, of a promiscuous stack; or says why not. */
+  listen(handler: UdpListenHandler): UdpListener | UdpListenFault {
+    if (!this.#promiscuous) return "not-promiscuous";
+    if (this.#listening !== undefined) return "in-use";
+    const listener = new UdpListener(this);
+    this.#listening = { listener, handler };
+    return listener;
+  }
+
+  /** See {@link UdpListener.close}. */
+  unlisten(listener: UdpListener): void {
+    if (this.#listening?.listener !== listener) return;
+    this.#listening = undefined;
+    this.#queue.forget((local, port) => !this.#isBound(local, port));
+  }
+
+  /** Whether a socket has this address and port. */
+  #isBound(local: IpAddress, port: number): boolean {
+    return local === this.#address && this.#sockets.has(port);
   }
 
   /** See {@link UdpPort.sendTo}. */
@@ -211,21 +190,66 @@ export class Udp implements Protocol {
     length: number,
   ): SendResult {
     if (this.#sockets.get(socket.port)?.socket !== socket) return "closed";
+    return this.#send(this.#address, socket.port, toIpAddress(address), port, from, at, length);
+  }
+
+  /** See {@link UdpListener.sendFrom}. */
+  sendFrom(
+    listener: UdpListener,
+    fromAddress: number,
+    fromPort: number,
+    toAddress: number,
+    toPort: number,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): SendResult {
+    if (this.#listening?.listener !== listener) return "closed";
+    const from = toIpAddress(fromAddress);
+    if (!isUnicast(from) || fromPort < 1 || fromPort > 65535) return "bad-address";
+    return this.#send(from, fromPort, toIpAddress(toAddress), toPort, bytes, at, length);
+  }
+
+  /** See {@link UdpListener.refuse}. */
+  refuse(
+    listener: UdpListener,
+    toAddress: number,
+    toPort: number,
+    fromAddress: number,
+    fromPort: number,
+    length: number,
+  ): void {
+    if (this.#listening?.listener !== listener) return;
+    const from = toIpAddress(fromAddress);
+    const to = toIpAddress(toAddress);
+    const { host } = UNREACHABLE;
+    this.#icmp.unreachableDatagram(from, fromPort, to, toPort, length, host, this.#now);
+  }
+
+  #send(
+    source: IpAddress,
+    sourcePort: number,
+    to: IpAddress,
+    port: number,
+    from: Uint8Array,
+    at: number,
+    length: number,
+  ): SendResult {
     if (length > MAX_UDP_PAYLOAD) return "too-long";
-    const to = toIpAddress(address);
-    if (!isUnicast(to) || to === this.#address || port < 1 || port > 65535) return "bad-address";
+    const isOurs = to === this.#address || to === source;
+    if (!isUnicast(to) || isOurs || port < 1 || port > 65535) return "bad-address";
     const total = IPV4_HEADER_LEN + UDP_HEADER_LEN + length;
     const sent = total <= this.#mtu
-      ? this.#sendWhole(socket.port, to, port, from, at, length)
-      : this.#sendCut(socket.port, to, port, from, at, length);
+      ? this.#sendWhole(source, sourcePort, to, port, from, at, length)
+      : this.#sendLong(source, sourcePort, to, port, from, at, length);
     if (!sent) return "no-room";
     this.counters.datagramsOut++;
     return "sent";
   }
 
   /** See {@link Protocol.owns}. */
-  owns(_local: IpAddress, localPort: number): boolean {
-    return this.#sockets.has(localPort);
+  owns(local: IpAddress, localPort: number): boolean {
+    return this.#listening !== undefined || this.#isBound(local, localPort);
   }
 
   /** See {@link Protocol.input}. */
@@ -245,62 +269,49 @@ export class Udp implements Protocol {
       }
     }
     const port = view.getUint16(at + UDP_DESTINATION_PORT);
-    if (!this.#sockets.has(port)) {
+    const local = packet.destination;
+    const isTaken = this.#isBound(local, port) || (this.#listening !== undefined && port !== 0);
+    if (!isTaken) {
       counters.noSocket++;
       this.#icmp.unreachable(packet, UNREACHABLE.port, now);
       return;
     }
     const payload = length - UDP_HEADER_LEN;
-    const bytes = this.#bytes ??= new Uint8Array(WAITING_BYTES);
-    if (this.#used + payload > WAITING_BYTES || this.#count === WAITING) {
-      counters.dropped++;
-      return;
-    }
-    const from = at + UDP_HEADER_LEN;
-    bytes.set(packet.buffer.subarray(from, from + payload), this.#used);
-    this.#keep(payload, port, packet.source, view.getUint16(at + UDP_SOURCE_PORT));
-    this.#used += payload;
-    counters.datagramsIn++;
+    const from = view.getUint16(at + UDP_SOURCE_PORT);
+    const { buffer, source } = packet;
+    if (this.#queue.add(buffer, at + UDP_HEADER_LEN, payload, local, port, source, from)) {
+      counters.datagramsIn++;
+    } else counters.dropped++;
   }
 
   /** See {@link Protocol.error}. */
   error(error: IcmpError): void {
     const port = error.view.getUint16(error.at + UDP_SOURCE_PORT);
-    if (!this.#sockets.has(port)) return;
-    if (this.#count === WAITING) {
-      this.counters.dropped++;
-      return;
-    }
+    const { local } = error;
+    if (!this.#isBound(local, port)) return;
     const remotePort = error.view.getUint16(error.at + UDP_DESTINATION_PORT);
-    this.#keep(-1 - ERROR_KINDS.indexOf(error.kind), port, error.remote, remotePort);
+    if (!this.#queue.addError(error.kind, local, port, error.remote, remotePort)) {
+      this.counters.dropped++;
+    }
   }
 
   /** Tells the owners. An error that one throws comes out; the next call goes on behind it. */
-  flush(): void {
-    while (this.#told < this.#count) {
-      const i = this.#told++;
-      const found = this.#sockets.get(this.#local[i] ?? 0);
-      if (found === undefined) continue;
-      const length = this.#length[i] ?? 0;
-      const remote = fromIpAddress(this.#remote[i] ?? 0);
-      const port = this.#remotePort[i] ?? 0;
-      const { socket, handler } = found;
-      const kind = ERROR_KINDS[-1 - length];
-      if (kind !== undefined) handler.onError?.(socket, kind, remote, port);
-      else if (this.#bytes) {
-        handler.onDatagram(socket, this.#bytes, this.#at[i] ?? 0, length, remote, port);
-      }
-    }
-    this.#told = this.#count = this.#used = 0;
+  flush(now: number): void {
+    this.#now = now;
+    while (this.#queue.next()) this.#tell(this.#queue);
   }
 
-  #keep(length: number, local: number, remote: IpAddress, remotePort: number): void {
-    const i = this.#count++;
-    this.#at[i] = this.#used;
-    this.#length[i] = length;
-    this.#local[i] = local;
-    this.#remote[i] = remote;
-    this.#remotePort[i] = remotePort;
+  #tell({ bytes, at, length, error, local, localPort, remote, remotePort }: UdpQueue): void {
+    const from = fromIpAddress(remote);
+    const found = local === this.#address ? this.#sockets.get(localPort) : undefined;
+    if (error !== undefined) found?.handler.onError?.(found.socket, error, from, remotePort);
+    else if (found !== undefined) {
+      found.handler.onDatagram(found.socket, bytes, at, length, from, remotePort);
+    } else if (this.#listening !== undefined) {
+      const { listener, handler } = this.#listening;
+      const to = fromIpAddress(local);
+      handler.onDatagram(listener, bytes, at, length, to, localPort, from, remotePort);
+    }
   }
 
   #freePort(): number {
@@ -314,7 +325,8 @@ export class Udp implements Protocol {
   }
 
   #sendWhole(
-    source: number,
+    source: IpAddress,
+    sourcePort: number,
     to: IpAddress,
     port: number,
     from: Uint8Array,
@@ -324,55 +336,39 @@ export class Udp implements Protocol {
     const total = IPV4_HEADER_LEN + UDP_HEADER_LEN + length;
     const out = this.#ip.reserve(total);
     if (out < 0) return false;
-    this.#write(this.#ip.buffer, out + IPV4_HEADER_LEN, source, to, port, from, at, length);
-    this.#ip.send(out, this.#address, to, PROTOCOL.udp, total);
+    const { buffer } = this.#ip;
+    write(buffer, out + IPV4_HEADER_LEN, source, sourcePort, to, port, from, at, length);
+    this.#ip.send(out, source, to, PROTOCOL.udp, total);
     return true;
   }
 
-  /** RFC 791 section 3.2: pieces of a multiple of eight bytes, all with one identification. */
-  #sendCut(
-    source: number,
+  #sendLong(
+    source: IpAddress,
+    sourcePort: number,
     to: IpAddress,
     port: number,
     from: Uint8Array,
     at: number,
     length: number,
   ): boolean {
-    const whole = new Uint8Array(UDP_HEADER_LEN + length);
-    this.#write(whole, 0, source, to, port, from, at, length);
-    const piece = (this.#mtu - IPV4_HEADER_LEN) & ~7;
-    const id = this.#ip.nextIdentification();
-    for (let done = 0; done < whole.length; done += piece) {
-      const size = Math.min(piece, whole.length - done);
-      const out = this.#ip.reserve(IPV4_HEADER_LEN + size);
-      if (out < 0) return false;
-      this.#ip.buffer.set(whole.subarray(done, done + size), out + IPV4_HEADER_LEN);
-      const more = done + size < whole.length ? IPV4_MF : 0;
-      const total = IPV4_HEADER_LEN + size;
-      this.#ip.sendFragment(out, this.#address, to, PROTOCOL.udp, total, id, more | (done >>> 3));
-    }
-    return true;
+    const whole = this.#long ??= new Uint8Array(UDP_HEADER_LEN + MAX_UDP_PAYLOAD);
+    write(whole, 0, source, sourcePort, to, port, from, at, length);
+    const size = UDP_HEADER_LEN + length;
+    return this.#ip.sendPieces(whole, size, source, to, PROTOCOL.udp, this.#mtu);
   }
+}
 
-  #write(
-    buffer: Uint8Array,
-    out: number,
-    source: number,
-    to: IpAddress,
-    port: number,
-    from: Uint8Array,
-    at: number,
-    length: number,
-  ): void {
-    buffer.set(from.subarray(at, at + length), out + UDP_HEADER_LEN);
-    writeUdp(
-      buffer,
-      out,
-      fromIpAddress(this.#address),
-      source,
-      fromIpAddress(to),
-      port,
-      length,
-    );
-  }
+function write(
+  buffer: Uint8Array,
+  out: number,
+  source: IpAddress,
+  sourcePort: number,
+  to: IpAddress,
+  port: number,
+  from: Uint8Array,
+  at: number,
+  length: number,
+): void {
+  buffer.set(from.subarray(at, at + length), out + UDP_HEADER_LEN);
+  writeUdp(buffer, out, fromIpAddress(source), sourcePort, fromIpAddress(to), port, length);
 }

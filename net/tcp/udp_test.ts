@@ -3,7 +3,9 @@ import fc from "fast-check";
 import { PROTOCOL, writeIpv4 } from "../wire/ipv4.ts";
 import { writeUdp } from "../wire/udp.ts";
 import { LEFT, Pair, RIGHT } from "./pair_fixture.ts";
-import { MAX_UDP_PAYLOAD, type UdpHandler, type UdpPort, WAITING } from "./udp.ts";
+import { WAITING } from "./_udp_queue.ts";
+import { MAX_UDP_PAYLOAD } from "./udp.ts";
+import type { UdpHandler, UdpListener, UdpListenHandler, UdpPort } from "./udp_socket.ts";
 
 /** Keeps what it is told. */
 class Kept implements UdpHandler {
@@ -166,4 +168,136 @@ Deno.test("input() never throws on any payload, and hands on only what has a rig
     pair.settle();
     if (sound && payload.length >= 8) assert.equal(server.kept.datagrams.length, before + 1);
   }));
+});
+
+/** 192.0.2.7, which is nobody's (RFC 5737). */
+const ELSEWHERE = 0xc0000207;
+
+/** Sends everything back, as whoever it was for. */
+class Everybody implements UdpListenHandler {
+  readonly seen: string[] = [];
+
+  onDatagram(
+    listener: UdpListener,
+    buffer: Uint8Array,
+    at: number,
+    length: number,
+    toAddress: number,
+    toPort: number,
+    address: number,
+    port: number,
+  ): void {
+    this.seen.push(`${toAddress}:${toPort} from ${address}:${port} len ${length}`);
+    assert.equal(
+      listener.sendFrom(toAddress, toPort, address, port, buffer, at, length),
+      "sent",
+    );
+  }
+}
+
+function listening(pair: Pair): { everybody: Everybody; listener: UdpListener } {
+  const everybody = new Everybody();
+  const listener = pair.right.udp.listen(everybody);
+  assert.ok(typeof listener !== "string");
+  return { everybody, listener };
+}
+
+Deno.test("G1: listen() takes what no bound port takes, and sendFrom() answers as any address", () => {
+  const pair = new Pair(1400, true);
+  const { everybody } = listening(pair);
+  const server = bound(pair, "right", 53);
+  const client = bound(pair, "left", 5000);
+  const sizes = [0, 100, 5000];
+  for (const size of sizes) {
+    client.socket.sendTo(ELSEWHERE, 53, new Uint8Array(size));
+    client.socket.sendTo(RIGHT, 53, new Uint8Array(size));
+    client.socket.sendTo(RIGHT, 54, new Uint8Array(size));
+  }
+  pair.settle();
+  assert.deepEqual(
+    everybody.seen,
+    sizes.flatMap((size) =>
+      [`${ELSEWHERE}:53`, `${RIGHT}:54`].map((to) => `${to} from ${LEFT}:5000 len ${size}`)
+    ),
+  );
+  assert.deepEqual(server.kept.datagrams.map(({ bytes }) => bytes.length), sizes);
+  assert.deepEqual(
+    client.kept.datagrams.map(({ bytes, from }) => `${from} len ${bytes.length}`),
+    sizes.flatMap((size) => [`${ELSEWHERE}:53 len ${size}`, `${RIGHT}:54 len ${size}`]),
+  );
+  assert.equal(pair.right.udp.counters.noSocket, 0);
+});
+
+Deno.test("G1: listen() is for promiscuous stacks, and for one at a time", () => {
+  assert.equal(new Pair().right.udp.listen(new Everybody()), "not-promiscuous");
+  const pair = new Pair(1400, true);
+  const { everybody, listener } = listening(pair);
+  const client = bound(pair, "left");
+  const one = new Uint8Array(1);
+  assert.equal(pair.right.udp.listen(new Everybody()), "in-use");
+  assert.equal(listener.sendFrom(0xffffffff, 1, LEFT, 1, one, 0, 1), "bad-address");
+  assert.equal(listener.sendFrom(ELSEWHERE, 0, LEFT, 1, one, 0, 1), "bad-address");
+  assert.equal(listener.sendFrom(ELSEWHERE, 1, RIGHT, 1, one, 0, 1), "bad-address");
+  assert.equal(listener.sendFrom(LEFT, 1, LEFT, 1, one, 0, 1), "bad-address");
+  // What waits is forgotten, also for the next one.
+  client.socket.sendTo(ELSEWHERE, 9, one);
+  pair.left.stack.flush(pair.now);
+  for (const packet of pair.left.sink.take()) {
+    pair.right.stack.input(packet, 0, packet.length, pair.now);
+  }
+  listener.close();
+  const next = listening(pair);
+  listener.close();
+  pair.settle();
+  assert.deepEqual([everybody.seen, next.everybody.seen], [[], []]);
+  assert.equal(listener.sendFrom(ELSEWHERE, 1, LEFT, 1, one, 0, 1), "closed");
+  client.socket.sendTo(ELSEWHERE, 9, one);
+  pair.settle();
+  assert.equal(next.everybody.seen.length, 1);
+});
+
+Deno.test("G1: a bound port is one of the stack's own address, whoever listens", () => {
+  const pair = new Pair(1400, true);
+  const server = bound(pair, "right", 53);
+  const client = bound(pair, "left");
+  client.socket.sendTo(ELSEWHERE, 53, new Uint8Array(1));
+  client.socket.sendTo(RIGHT, 53, new Uint8Array(2));
+  pair.settle();
+  assert.deepEqual(client.kept.errors, [`unreachable ${ELSEWHERE}:53`]);
+  assert.deepEqual(server.kept.datagrams.map(({ bytes }) => bytes.length), [2]);
+});
+
+Deno.test("G1: refuse() tells whoever has sent a datagram that the host is not reached", () => {
+  const pair = new Pair(1400, true);
+  const { right } = pair;
+  const listener = right.udp.listen({
+    onDatagram: (one, _buffer, _at, length, to, toPort, address, port): void =>
+      one.refuse(to, toPort, address, port, length),
+  });
+  assert.ok(typeof listener !== "string");
+  const client = bound(pair, "left");
+  client.socket.sendTo(ELSEWHERE, 9, new Uint8Array(10));
+  client.socket.sendTo(ELSEWHERE, 10, new Uint8Array(3000));
+  pair.settle();
+  assert.deepEqual(client.kept.errors, [
+    `unreachable ${ELSEWHERE}:9`,
+    `unreachable ${ELSEWHERE}:10`,
+  ]);
+});
+
+Deno.test("G1: errors about what sendFrom() sent, and datagrams to port 0, are nobody's", () => {
+  const pair = new Pair(1400, true);
+  const { everybody, listener } = listening(pair);
+  const server = bound(pair, "right", 53);
+  // Nobody has the port there, so an error comes back to 192.0.2.7 port 53.
+  listener.sendFrom(ELSEWHERE, 53, LEFT, 9, new Uint8Array(1), 0, 1);
+  pair.settle();
+  assert.deepEqual(server.kept.errors, []);
+  const packet = new Uint8Array(28);
+  writeUdp(packet, 20, LEFT, 1, ELSEWHERE, 0, 0);
+  writeIpv4(packet, 0, LEFT, ELSEWHERE, PROTOCOL.udp, packet.length, 1);
+  pair.right.stack.input(packet, 0, packet.length, pair.now);
+  pair.settle();
+  assert.deepEqual(everybody.seen, []);
+  assert.equal(pair.right.udp.counters.noSocket, 1);
 });
