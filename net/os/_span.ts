@@ -10,6 +10,8 @@ import { addressOf, fixedBytes } from "./libc.ts";
 const MOVABLE = 64;
 /** `sizeof(struct msghdr)`. */
 const HEADER = 56;
+const HEADER_NAME = 0;
+const HEADER_NAME_LENGTH = 8;
 const HEADER_IOV = 16;
 const HEADER_IOV_COUNT = 24;
 
@@ -26,12 +28,22 @@ export class Span {
   #array: Uint8Array<ArrayBuffer> | undefined;
   #low = 0;
   #high = 0;
+  /** The structures refer to it by address only; this keeps it alive. */
+  #name: Uint8Array | undefined;
 
   /** Points nowhere yet. */
   constructor() {
     const header = new DataView(this.message.buffer);
     header.setBigUint64(HEADER_IOV, addressOf(this.iovec), true);
     header.setBigUint64(HEADER_IOV_COUNT, 1n, true);
+  }
+
+  /** Has `message` go to the `struct sockaddr` in `name`, whatever that is at each call. */
+  setName(name: Uint8Array<ArrayBuffer>): void {
+    const header = new DataView(this.message.buffer);
+    header.setBigUint64(HEADER_NAME, addressOf(name), true);
+    header.setUint32(HEADER_NAME_LENGTH, name.length, true);
+    this.#name = name;
   }
 
   /** Whether `array` has to go through {@link small}. */

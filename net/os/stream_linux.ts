@@ -16,6 +16,7 @@ import { OTHERS_MASK, removeSocketFile } from "./_socket_file.ts";
 import { addressIn, faultOf, kernelAddress, SOCKADDR_LEN } from "./_stream_address_linux.ts";
 import { Span } from "./_span.ts";
 import { cInt, ERRNO, errnoName, Fd, fixedBytes, type Libc, needLibc } from "./libc.ts";
+import type { Watchable } from "./packet_socket.ts";
 import {
   listenFailed,
   noAddress,
@@ -158,6 +159,10 @@ class LinuxStreams implements Streams {
     if (socket === undefined) return "no-descriptors";
     owned.move();
     return socket;
+  }
+
+  add(source: Watchable, ready: () => void): Disposable | undefined {
+    return LinuxSource.open(this, source, ready);
   }
 
   noDelay(fd: number): void {
@@ -366,6 +371,47 @@ class LinuxSocket implements StreamSocket, Entry {
     this.#streams.leave(this.#slot);
     // `epoll` forgets a descriptor that is closed.
     this.#fd[Symbol.dispose]();
+  }
+}
+
+/** Somebody else's descriptor. */
+class LinuxSource implements Entry, Disposable {
+  readonly generation: number;
+  readonly onEvents: () => void;
+  readonly #streams: LinuxStreams;
+  readonly #fd: number;
+  readonly #slot: number;
+  #over = false;
+
+  private constructor(streams: LinuxStreams, source: Watchable, ready: () => void) {
+    this.#streams = streams;
+    this.#fd = source.fd;
+    this.onEvents = ready;
+    this.generation = streams.nextGeneration();
+    this.#slot = streams.place(this);
+  }
+
+  static open(
+    streams: LinuxStreams,
+    source: Watchable,
+    ready: () => void,
+  ): LinuxSource | undefined {
+    const made = new LinuxSource(streams, source, ready);
+    if (made.#control(EPOLL_CTL.add)) return made;
+    streams.leave(made.#slot);
+    return undefined;
+  }
+
+  #control(operation: number): boolean {
+    const { generation } = this;
+    return this.#streams.control(operation, this.#fd, EPOLLIN, this.#slot, generation);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#control(EPOLL_CTL.del);
+    this.#streams.leave(this.#slot);
   }
 }
 

@@ -13,6 +13,7 @@ import { messageOf } from "../../lib/core/errors.ts";
 import { copyBytes } from "../wire/bytes.ts";
 import { parseIpv4, parseIpv6 } from "../wire/ip_address.ts";
 import { OTHERS_MASK, removeSocketFile } from "./_socket_file.ts";
+import type { Watchable } from "./packet_socket.ts";
 import {
   listenFailed,
   noAddress,
@@ -81,6 +82,10 @@ class PortableStreams implements Streams {
     socket.owner = owner;
     void socket.connect(address);
     return socket;
+  }
+
+  add(source: Watchable, ready: () => void): Disposable {
+    return new PortableSource(this, source, ready);
   }
 
   serve(): void {
@@ -168,6 +173,37 @@ function faultOf(error: unknown): StreamFault {
       return "no-descriptors";
     default:
       return "failed";
+  }
+}
+
+/** A source that says by itself when it has packets. */
+class PortableSource implements Entry, Disposable {
+  readonly #streams: PortableStreams;
+  readonly #source: Watchable;
+  readonly #told: () => void;
+  #over = false;
+
+  constructor(streams: PortableStreams, source: Watchable, ready: () => void) {
+    this.#streams = streams;
+    this.#source = source;
+    this.#told = ready;
+    source.onReadable = () => streams.update(this);
+    streams.update(this);
+  }
+
+  get ready(): boolean {
+    return !this.#over && this.#source.waiting > 0;
+  }
+
+  tell(): void {
+    this.#told();
+    this.#streams.update(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true;
+    this.#source.onReadable = undefined;
+    this.#streams.update(this);
   }
 }
 

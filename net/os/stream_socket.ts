@@ -133,6 +133,13 @@ export interface Streams extends Watchable, Disposable {
   listen(address: StreamAddress, onConnection: () => void): StreamListener;
   /** Connects; the fault when that is plain at once. */
   connect(address: StreamAddress, owner: StreamOwner): StreamSocket | StreamFault;
+  /**
+   * Watches a source of packets with the sockets: `ready` is called by {@link serve} while it has any,
+   * and may do anything. What comes back ends that, and is disposed of before the source.
+   *
+   * @returns Undefined when the kernel can wait for no more.
+   */
+  add(source: Watchable, ready: () => void): Disposable | undefined;
   /** Gives those that are ready their turn, each at most once. Never waits. */
   serve(): void;
   /** Ends the waiting; every socket and listener must be closed before. */

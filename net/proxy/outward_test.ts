@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { until } from "../../tests/support/until.ts";
+import type { Watchable } from "../os/packet_socket.ts";
 import { openStreams } from "../os/stream.ts";
 import {
   type StreamAddress,
@@ -46,6 +47,9 @@ class Elsewhere implements Streams {
     this.dialled.push(streamAddressText(address));
     const there = { kind: "tcp", address: "127.0.0.1", port: this.port } as const;
     return this.fault ?? this.#real.connect(there, owner);
+  }
+  add(source: Watchable, ready: () => void): Disposable | undefined {
+    return this.#real.add(source, ready);
   }
   serve(): void {
     this.#real.serve();
