@@ -1,7 +1,7 @@
 /**
  * What another program may import: a whole node, the filter at the end of a guest's cable, the
  * WireGuard device, network interfaces with or without the operating system, the TCP/IP stack under
- * them and the way out of it, and the configuration. Device, filter and stack do no I/O.
+ * them and the gateway out of it, and the configuration. Device, filter and stack do no I/O.
  *
  * @example A WireGuard key pair
  * ```ts
@@ -40,6 +40,25 @@
  * let text = "";
  * for await (const bytes of readable) text += new TextDecoder().decode(bytes);
  * assert.equal(text, "hello");
+ * ```
+ *
+ * @example A gateway without root: whoever is inside reaches what it may, by sockets of this computer
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { Gateway, InterfaceRunner, ProxyLoop, UserspaceInterface } from "@omerta/omerta";
+ *
+ * const inside = new UserspaceInterface({ address: "10.0.0.1", mtu: 1400, promiscuous: true });
+ * const guest = new UserspaceInterface({ address: "10.0.0.2", mtu: 1400 });
+ * using left = new InterfaceRunner(inside, (packet) => right.write(packet));
+ * using right = new InterfaceRunner(guest, (packet) => left.write(packet));
+ *
+ * using proxies = new ProxyLoop({ now: performance.now() });
+ * using gateway = new Gateway(proxies, inside, { allow: (_to, port) => port !== 25 });
+ *
+ * // Nobody may send mail, so this is not dialled. What is dialled takes a loop that waits for the
+ * // sockets: a reactor with `proxies.streams`, and `proxies.serve` and `tick`.
+ * await assert.rejects(right.connect("192.0.2.7", 25).opened, { reason: "unreachable" });
+ * assert.equal(gateway.tcp.counters.failed, 1);
  * ```
  *
  * @module
@@ -82,7 +101,7 @@ export {
   UserspaceInterface,
   type UserspaceInterfaceOptions,
 } from "./net/vlan/userspace_interface.ts";
-export { Outward, type OutwardOptions } from "./net/proxy/outward.ts";
+export { Gateway, type GatewayOptions } from "./net/proxy/gateway.ts";
 export { ProxyLoop, type ProxyLoopOptions } from "./net/proxy/proxy_loop.ts";
 export { PROTOCOL } from "./net/wire/ipv4.ts";
 export type { DatagramSink, PacketSink } from "./net/os/sink.ts";

@@ -1,6 +1,7 @@
 /**
- * The way out for those inside: every connection to any address is dialled from this computer, with
- * its own sockets, so that neither side needs root, routes or address translation.
+ * The way out for TCP: every connection of those inside to any address is dialled from this computer,
+ * with its own sockets, so that neither side needs root, routes or address translation. Together with
+ * UDP and pings it is a gateway (gateway.ts).
  *
  * ```ts
  * const inside = new UserspaceInterface({ address, mtu, promiscuous: true });

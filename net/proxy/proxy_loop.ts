@@ -8,8 +8,8 @@
  * const due = proxies.tick(now);      // then stack.flush(now), and stack.tick(now)
  * ```
  *
- * A turn is bounded: `Streams.serve` tells each socket at most once, and a {@link Splice} moves at
- * most {@link TURN_BYTES} in each direction when it is told.
+ * A turn is bounded: `Streams.serve` tells each socket at most once, a {@link Splice} moves at most
+ * {@link TURN_BYTES} in each direction when it is told, and a socket of UDP gives 64 datagrams.
  *
  * Before a stack calls handlers of proxies, in `flush` and `tick`, {@link ProxyLoop.now} must be
  * right: `serve` and `tick` set it, and so may the owner.

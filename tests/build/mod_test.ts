@@ -11,5 +11,5 @@ Deno.test("L3: the examples of mod.ts do what they say, in a program that import
     { cwd: ROOT, env: { NO_COLOR: "1" }, timeoutMs: 60_000 },
   );
   assert.equal(code, 0, stdout + stderr);
-  assert.match(stdout, /\b2 passed/);
+  assert.match(stdout, /\b3 passed/);
 });

@@ -13,7 +13,7 @@ import { until } from "../../support/until.ts";
 import type { Row } from "../bench.ts";
 import { BenchNet, NET, pinnedTo } from "./bench_net.ts";
 import type { ForwarderName } from "./lane_config.ts";
-import type { GatewayConfig } from "../../interop/tcp_gateway.ts";
+import type { GatewayConfig } from "../../interop/gateway.ts";
 import { processors } from "./processors.ts";
 import { processorTime } from "./rates.ts";
 
@@ -23,7 +23,7 @@ const RUN_S = 3;
 const ATTEMPT_MS = 15_000;
 const LIMIT_MS = 30_000;
 const PORT = 5201;
-const OUR_PROGRAM = new URL("../../interop/tcp_gateway.ts", import.meta.url).pathname;
+const OUR_PROGRAM = new URL("../../interop/gateway.ts", import.meta.url).pathname;
 /** The addresses of libslirp. */
 const OURS: Pick<GatewayConfig, "tun" | "kernel" | "address"> = {
   tun: "omt0",

@@ -1,10 +1,11 @@
 /**
  * A program for tests and benchmarks: a gateway of one namespace in another. Its TUN device is in the
  * namespace of those who want to get out; its sockets are in the one that it was started in. It is to
- * the TCP/IP stack what slirp4netns and pasta are by themselves. It runs until it is killed.
+ * the TCP/IP stack what slirp4netns and pasta are by themselves. Once it runs it prints a line of JSON,
+ * a {@link GatewayReady}; it runs until it is killed.
  *
  * ```
- * tcp_gateway.ts '{"namespace": "/run/netns/NAME", "tun": "omt0", "kernel": "10.0.2.100/24", ...}'
+ * gateway.ts '{"namespace": "/run/netns/NAME", "tun": "omt0", "kernel": "10.0.2.100/24", ...}'
  * ```
  *
  * @module
@@ -12,7 +13,7 @@
 
 import { insideNamespace } from "../../net/os/namespace_linux.ts";
 import { openReactor } from "../../net/os/reactor.ts";
-import { Outward } from "../../net/proxy/outward.ts";
+import { Gateway } from "../../net/proxy/gateway.ts";
 import { ProxyLoop } from "../../net/proxy/proxy_loop.ts";
 import { TunInterface } from "../../net/vlan/tun_interface.ts";
 import { UserspaceInterface } from "../../net/vlan/userspace_interface.ts";
@@ -29,11 +30,19 @@ export interface GatewayConfig {
   readonly address: string;
   /** Largest packet, in bytes. */
   readonly mtu: number;
+  /** How long a mapping of UDP may be idle, in ms. @default {the gateway's} */
+  readonly idleMs?: number;
+}
+
+/** What it says first. */
+export interface GatewayReady {
+  /** Whether pings leave. */
+  readonly echo: boolean;
 }
 
 /** Runs until it is killed. */
 async function main(config: GatewayConfig): Promise<void> {
-  const { address, mtu } = config;
+  const { address, mtu, idleMs } = config;
   const kernel = insideNamespace(
     config.namespace,
     () => new TunInterface({ name: config.tun, address: config.kernel, mtu }),
@@ -43,7 +52,8 @@ async function main(config: GatewayConfig): Promise<void> {
   kernel.start(userspace.inbound);
   const reactor = openReactor(-1);
   const proxies = new ProxyLoop({ now: performance.now() });
-  using _outward = new Outward(proxies, userspace.stack);
+  const udp = idleMs === undefined ? {} : { idleMs };
+  using gateway = new Gateway(proxies, userspace, { udp });
   const begin = (): number => {
     const now = performance.now();
     userspace.begin(now);
@@ -58,6 +68,8 @@ async function main(config: GatewayConfig): Promise<void> {
     proxies.serve(begin());
     userspace.inbound.flush();
   });
+  const ready: GatewayReady = { echo: gateway.echo.available };
+  Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify(ready)}\n`));
   while (true) {
     const now = begin();
     const due = Math.min(proxies.tick(now), userspace.tick(now));
