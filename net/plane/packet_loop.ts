@@ -151,6 +151,8 @@ export class PacketLoop implements DatagramHandler, Disposable {
         now: this.#now,
         mtu: options.tun?.mtu ?? DEFAULT_MTU,
         onEvent: (publicKey, what, endpoint): void => {
+          // It has been away, or is elsewhere.
+          this.#user.retry((address) => this.#device.leadsTo(publicKey, address));
           if (this.#gate.admit()) {
             this.#post({
               kind: "peer",

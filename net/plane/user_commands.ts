@@ -109,6 +109,11 @@ export class UserCommands implements Disposable {
     }
   }
 
+  /** See {@link Stack.retry}; the interface's `tick` must follow. */
+  retry(isBack: (remote: number) => boolean): void {
+    this.#open?.link.stack.retry(isBack);
+  }
+
   /** Says what time it is, in ms, before the stack calls handlers. */
   setNow(now: number): void {
     if (this.#open) this.#open.proxies.now = now;

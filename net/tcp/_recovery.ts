@@ -253,6 +253,13 @@ function timeout(t: Tcb, now: number): void {
   t.rtoAt = now + t.rto.value;
 }
 
+/** The way may be there again: what waits for a timeout, or to look at a window, waits no longer. */
+export function hurry(t: Tcb, now: number): void {
+  if (t.rtoAt !== Infinity) t.rtoAt = Math.min(t.rtoAt, now);
+  else if (t.persistAt !== Infinity) t.persistAt = Math.min(t.persistAt, now);
+  t.host.schedule(t, nextDeadline(t));
+}
+
 /** TLP_send_probe() (RFC 8985 section 7.3). */
 function tailProbe(t: Tcb, now: number): void {
   t.ptoAt = Infinity;

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { Script } from "./script_fixture.ts";
+import { Script, THEIRS } from "./script_fixture.ts";
 
 const MSS = 1448;
 
@@ -41,6 +41,47 @@ Deno.test("RFC 6298 2.2, 5: the timeout follows the round trip, doubles, and has
   }
   // The first is a tail loss probe that comes with the timeout (RFC 8985 section 7.2).
   assert.deepEqual(gaps, [200, 200, 400, 800, 1600]);
+});
+
+Deno.test("RFC 6298 5: retry() sends at once what waits for a doubled timeout", () => {
+  const s = flight(1);
+  s.wait(10_000);
+  s.sent();
+  s.stack.retry((remote) => remote !== THEIRS);
+  s.wait(1);
+  s.expect();
+  s.stack.retry((remote) => remote === THEIRS);
+  s.wait(1);
+  assert.equal(s.sent().length, 1);
+  // Once: the timeout goes on from there, twice as long.
+  s.wait(5000);
+  s.expect();
+  s.in({ flags: ".", ack: at(1), ts: [110, 0] });
+  s.stack.retry(() => true);
+  s.wait(1);
+  s.expect();
+});
+
+Deno.test("RFC 6298 5: retry() sends a SYN at once, and looks at a closed window at once", () => {
+  const s = new Script();
+  s.connect();
+  s.wait(15_500); // repeated after 1, 3, 7 and 15 s
+  assert.equal(s.sent().length, 4);
+  s.stack.retry(() => true);
+  s.wait(1);
+  s.expect("S 0:1(0)");
+
+  const w = new Script();
+  w.open();
+  w.in({ flags: ".", win: 0, ...w.ts(101) });
+  w.c.write(new Uint8Array(10));
+  w.end();
+  w.wait(20_000);
+  const probes = w.sent().length;
+  assert.ok(probes >= 3, `${probes}`);
+  w.stack.retry(() => true);
+  w.wait(1);
+  assert.equal(w.sent().length, 1);
 });
 
 Deno.test("RFC 6298 3: what was sent twice is not measured by its time (Karn)", () => {

@@ -244,6 +244,16 @@ export class Stack {
     this.#tcp.abort();
   }
 
+  /**
+   * Says that the way to some addresses may be there again: what was sent to them and waits for a
+   * timeout that was doubled, a minute at worst, is sent again with the next {@link tick}.
+   *
+   * @param isBack Whether `remote`, unsigned 32 bits, is one of them.
+   */
+  retry(isBack: (remote: number) => boolean): void {
+    this.#tcp.retry(isBack);
+  }
+
   /** From now on packets go to `out`: not to be called while one is under way. */
   redirect(out: PacketSink): void {
     this.ip.redirect(out);

@@ -8,7 +8,7 @@
 import { viewOf } from "../wire/bytes.ts";
 import { UNREACHABLE } from "../wire/icmp_error.ts";
 import { TCP_FLAG } from "../wire/tcp.ts";
-import { afterAcks, expire, resendLarger } from "./_recovery.ts";
+import { afterAcks, expire, hurry, resendLarger } from "./_recovery.ts";
 import { Segment } from "./_segment.ts";
 import { segmentIn } from "./_segment_in.ts";
 import { output } from "./_segment_out.ts";
@@ -26,7 +26,7 @@ import {
   release,
   Tcb,
 } from "./_tcb.ts";
-import { type IpAddress, toIpAddress } from "./address.ts";
+import { fromIpAddress, type IpAddress, toIpAddress } from "./address.ts";
 import { Backlog } from "./backlog.ts";
 import { ChunkPool } from "./chunk_pool.ts";
 import { abort, TcpConnection, type TcpHandler, type TcpOptions } from "./connection.ts";
@@ -194,6 +194,14 @@ export class Tcp implements Protocol, Host, Acceptor {
       if (flow.kind === FLOW.connection) abort(flow);
       else if (flow.kind === FLOW.pending) this.refuse(flow, "reset");
       else this.#forget(flow);
+    });
+  }
+
+  /** See {@link Stack.retry}. */
+  retry(isBack: (remote: number) => boolean): void {
+    this.#flows.forEach((flow) => {
+      if (flow.kind !== FLOW.connection || flow.rto.backoff === 0) return;
+      if (isBack(fromIpAddress(flow.remote))) hurry(flow, this.#now);
     });
   }
 

@@ -162,6 +162,12 @@ export class Device implements Disposable {
     peer.close();
   }
 
+  /** Whether packets to this address, unsigned 32 bits, go to this peer. */
+  leadsTo(publicKey: Uint8Array, address: number): boolean {
+    const peer = this.#routes.lookup(address);
+    return peer !== undefined && peer === this.#peers.get(publicKey.toHex());
+  }
+
   /** All peers, in the order they were added. */
   stats(): readonly PeerStats[] {
     return Array.from(this.#peers.values(), (peer) => ({
