@@ -60,8 +60,8 @@ export interface BorrowerOptions {
 }
 
 /**
- * How long a lender is waited for when this node stops, in ms: it may stop at the same time, and what
- * it was told it does without us.
+ * How long lenders are waited for once this node stops, in ms, also those that were asked before: they
+ * may stop at the same time, and what they were told they do without us.
  */
 const STOPPING_MS = 5_000;
 
@@ -82,6 +82,8 @@ export class Borrower implements AsyncDisposable {
   #asked: Promise<unknown> = Promise.resolve();
   readonly #keys = new KeyRing();
   readonly #stop = new AbortController();
+  /** Ends what lenders are still waited for. */
+  readonly #patience = new AbortController();
   /** Requests that go on, each until it has succeeded or cleaned up. */
   readonly #requests = new Set<Promise<unknown>>();
 
@@ -372,8 +374,7 @@ export class Borrower implements AsyncDisposable {
   /** Removes tunnel and lease, then tells the lender. @returns Whether it had the VM. */
   async #letGo(vm: BorrowedVm): Promise<boolean> {
     await this.#forget(vm, "it was given back");
-    const timeoutMs = this.#stop.signal.aborted ? STOPPING_MS : undefined;
-    return await this.#lenderOf(vm).release(vm.id, timeoutMs);
+    return await this.#lenderOf(vm).release(vm.id, this.#patience.signal);
   }
 
   async #forget(vm: BorrowedVm, reason: string): Promise<void> {
@@ -427,6 +428,14 @@ export class Borrower implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#heartbeats[Symbol.dispose]();
     this.#stop.abort(new OmertaError("stopped", "Cannot finish the request: this node stops"));
+    const timer = setTimeout(
+      () =>
+        this.#patience.abort(
+          new OmertaError("stopped", "Cannot wait for the lender: this node stops"),
+        ),
+      STOPPING_MS,
+    );
     await Promise.all(this.#requests);
+    clearTimeout(timer);
   }
 }

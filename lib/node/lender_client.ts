@@ -73,13 +73,14 @@ export class LenderClient {
   /**
    * Gives a VM back; a lender that is not there is not waited for long.
    *
-   * @param timeoutMs How long one that is there may take to end the VM.
+   * @param signal Ends the waiting for its answer, with its reason.
    * @returns Whether it had it.
    */
-  async release(vmId: string, timeoutMs: number = RELEASE_TIMEOUT_MS): Promise<boolean> {
-    await this.ping({ timeoutMs: PING_TIMEOUT_MS });
+  async release(vmId: string, signal: AbortSignal): Promise<boolean> {
+    await this.ping({ timeoutMs: PING_TIMEOUT_MS, signal });
     const asked = this.#to(CHANNEL.release, { vmId }, VmReleased);
-    return (await this.#control.ask({ ...asked, timeoutMs })).body.ended;
+    return (await this.#control.ask({ ...asked, timeoutMs: RELEASE_TIMEOUT_MS, signal })).body
+      .ended;
   }
 
   /** Says which VMs are still used. @returns Those of them that still run. */
