@@ -435,7 +435,10 @@ export class Borrower implements AsyncDisposable {
         ),
       STOPPING_MS,
     );
-    await Promise.all(this.#requests);
-    clearTimeout(timer);
+    try {
+      await Promise.all(this.#requests);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }

@@ -1,49 +1,9 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { directNetwork } from "../../net/mesh/envelope.ts";
-import { Endpoint } from "../../net/os/endpoint.ts";
 import { OmertaError } from "../core/errors.ts";
-import { generateIdentity, Identity } from "../core/identity.ts";
-import { Control, type Origin } from "./control.ts";
-
-const KEY = directNetwork(new Uint8Array(32).fill(9));
-
-function endpoint(address: string): Endpoint {
-  const made = Endpoint.of(address, 51820);
-  assert.ok(made);
-  return made;
-}
-
-const A = endpoint("192.168.1.1");
-const B = endpoint("192.168.1.2");
-
-/** Two nodes whose datagrams reach each other in a later turn of the event loop. */
-function twoNodes(
-  networksOfB = [KEY],
-): { a: Control; b: Control; identityA: Identity } & Disposable {
-  const identityA = new Identity(generateIdentity(0));
-  const a: Control = new Control({
-    identity: identityA,
-    networks: () => [KEY],
-    send: (datagram) => queueMicrotask(() => b.receive(datagram, A)),
-    now: Date.now,
-  });
-  const b: Control = new Control({
-    identity: new Identity(generateIdentity(0)),
-    networks: () => networksOfB,
-    send: (datagram) => queueMicrotask(() => a.receive(datagram, B)),
-    now: Date.now,
-  });
-  return {
-    a,
-    b,
-    identityA,
-    [Symbol.dispose]: (): void => {
-      a[Symbol.dispose]();
-      b[Symbol.dispose]();
-    },
-  };
-}
+import type { Origin } from "./control.ts";
+import { B, KEY, twoNodes } from "./control_fixture.ts";
 
 const question = { channel: "add", answer: z.number(), to: B, network: KEY };
 

@@ -72,7 +72,10 @@ export function sshOptions(
   return [...sshTarget(vm, keyPath, knownHostsPath, proxy), ...SSH_PATIENCE];
 }
 
-/** The part of {@link sshOptions} that says who is who: nothing may stand before it. */
+/**
+ * The part of {@link sshOptions} that says who is who. Of two values of a setting ssh takes the first:
+ * what a user gives stands behind it.
+ */
 export function sshTarget(
   vm: Pick<BorrowedVm, "id">,
   keyPath: string,

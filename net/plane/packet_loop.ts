@@ -151,7 +151,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
         now: this.#now,
         mtu: options.tun?.mtu ?? DEFAULT_MTU,
         onEvent: (publicKey, what, endpoint): void => {
-          // It has been away, or is elsewhere.
+          // It has a new session, or is elsewhere: it may have been away.
           this.#user.retry((address) => this.#device.leadsTo(publicKey, address));
           if (this.#gate.admit()) {
             this.#post({
