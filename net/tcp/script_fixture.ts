@@ -30,6 +30,7 @@ import {
 } from "../wire/tcp_options.ts";
 import type { CloseReason, TcpConnection, TcpHandler, TcpOptions } from "./connection.ts";
 import { Stack, type StackOptions } from "./stack.ts";
+import type { StateName } from "./state.ts";
 
 /** The stack's address: 10.0.0.1. */
 export const OURS = 0x0a000001;
@@ -97,6 +98,8 @@ class Kept implements PacketSink {
 export class Notes implements TcpHandler {
   /** The words, in order. */
   readonly told: string[] = [];
+  /** The state when it was over: TIME-WAIT is one that only the owner sees, while he is told. */
+  closedIn: StateName | undefined;
   /** See {@link TcpHandler.onOpen}. */
   onOpen(): void {
     this.told.push("open");
@@ -114,8 +117,9 @@ export class Notes implements TcpHandler {
     this.told.push("end");
   }
   /** See {@link TcpHandler.onClose}. */
-  onClose(_connection: TcpConnection, reason: CloseReason): void {
+  onClose(connection: TcpConnection, reason: CloseReason): void {
     this.told.push(reason);
+    this.closedIn = connection.state;
   }
 }
 

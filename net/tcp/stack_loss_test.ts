@@ -123,19 +123,22 @@ for (const congestion of ["cubic", "bbr"] as const) {
   });
 }
 
+/** Bytes each way of a connection in whose middle one side aborts. */
+const ABORTED_BYTES = 300_000;
+
 /** One side aborts, or vanishes, in the middle; what went wrong, or undefined. */
 function runAborted(seed: number, congestion: CongestionName): string | undefined {
   const random = new Random(seed);
   const sim = new Simulation({ seed, congestion, link: someLink(random), back: someLink(random) });
   const options = { keepalive: { idleMs: 30_000, intervalMs: 5000, probes: 9 } };
-  const client = new StreamPeer({ bytes: 300_000, salt: 1, expects: 2 });
-  const server = new StreamPeer({ bytes: 300_000, salt: 2, expects: 1 });
+  const client = new StreamPeer({ bytes: ABORTED_BYTES, salt: 1, expects: 2 });
+  const server = new StreamPeer({ bytes: ABORTED_BYTES, salt: 2, expects: 1 });
   sim.b.listen({ onSyn: (p) => server.connection = p.accept(server, options) });
   const made = sim.a.connect({ to: ADDRESS_B, port: 80, handler: client, options });
   if (typeof made === "string") return made;
   client.connection = made;
   const over = (): boolean => client.reason !== undefined || server.reason !== undefined;
-  const enough = random.below(300_000);
+  const enough = random.below(ABORTED_BYTES);
   sim.run(() => over() || client.read + server.read >= enough, 3_600_000);
   const vanishes = random.below(3) === 0;
   if (vanishes) {
@@ -148,8 +151,16 @@ function runAborted(seed: number, congestion: CongestionName): string | undefine
   if (!sim.run(gone, 3_600_000)) return `did not end: ${made.state} ${server.connection?.state}`;
   if (client.fault !== undefined) return `client: ${client.fault}`;
   if (server.fault !== undefined) return `server: ${server.fault}`;
+  // "closed" is said of a stream that is whole, and of no other.
+  const whole = (peer: StreamPeer): boolean => peer.ended && peer.read === ABORTED_BYTES;
   const expected = vanishes ? ["timeout", "closed"] : ["aborted", "closed"];
   if (!expected.includes(client.reason ?? "")) return `client ended by ${client.reason}`;
+  const ofServer = vanishes ? ["timeout", "closed"] : ["reset", "timeout", "closed"];
+  if (server.connection !== undefined && !ofServer.includes(server.reason ?? "")) {
+    return `server ended by ${server.reason}`;
+  }
+  if (client.reason === "closed" && !whole(client)) return `client read only ${client.read}`;
+  if (server.reason === "closed" && !whole(server)) return `server read only ${server.read}`;
   made.abort();
   server.connection?.abort();
   for (const stack of [sim.a, sim.b]) {
