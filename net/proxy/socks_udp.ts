@@ -6,7 +6,7 @@
  * uses; what comes from anywhere else is dropped. Whatever comes to the port inside goes to the client,
  * whoever sent it. What does not parse, goes to an unknown name or finds no room is dropped.
  *
- * Cap: {@link MAX_ASSOCIATIONS} of a server; one more is refused.
+ * Cap: {@link MAX_ASSOCIATIONS} of all servers of a thread; one more is refused.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import type { UdpHandler, UdpPort } from "../tcp/udp_socket.ts";
 import type { ProxyCounters } from "./proxy_loop.ts";
 import { SOCKS_UDP_IPV4_LEN, SocksUdpHeader, writeSocksUdp } from "./socks_udp_header.ts";
 
-/** Clients of one server that use UDP at a time. */
+/** Clients of a thread's servers that use UDP at a time. */
 export const MAX_ASSOCIATIONS = 256;
 /** Datagrams of one client in one turn. */
 const TURN_DATAGRAMS = 64;

@@ -1,5 +1,6 @@
 /**
- * Every limit of a stack in one place, with what happens when it is reached.
+ * The limits of a stack that can be set, with what happens when they are reached. Those of UDP, pings,
+ * fragments and segments in flight stand in the files that keep them; docs/tcp.md lists all.
  *
  * @module
  */
