@@ -7,7 +7,7 @@
 import { TCP_FLAG } from "../wire/tcp.ts";
 import type { Segment } from "./_segment.ts";
 import { sendAck } from "./_segment_write.ts";
-import { EVENT, HEADERS, raise, type Tcb } from "./_tcb.ts";
+import { EVENT, HEADERS, raise, stampAt, type Tcb } from "./_tcb.ts";
 import { seqAdd, seqBefore, seqDistance } from "./sequence.ts";
 import { mayReceive, STATE } from "./state.ts";
 
@@ -40,7 +40,19 @@ export function dataIn(t: Tcb, s: Segment, sequence: number, now: number): void 
   else if (s.length > 0) t.ackNow = true;
   if (t.finSeen && receive.next === t.finAt) finIn(t);
   else if (s.has(FIN)) t.ackNow = true;
-  if (receive.limit < host.limits.bufferBytes) receive.tune(now, Math.max(t.rto.smoothed, 0));
+  if (receive.limit < host.limits.bufferBytes) {
+    measure(t, s, now);
+    receive.tune(now, Math.max(t.rto.smoothed, 0));
+  }
+}
+
+/** The round trip, as data tells it. Of a segment that is not full nobody knows what it waited for. */
+function measure(t: Tcb, s: Segment, now: number): void {
+  const { next, roundTrip } = t.receive;
+  if (!t.timestamps) roundTrip.arrived(next, t.advertised, now);
+  else if (s.length >= t.segmentSize && s.options.echo !== 0) {
+    roundTrip.echoed(s.options.echo, (stampAt(t, now) - s.options.echo) | 0);
+  }
 }
 
 function store(

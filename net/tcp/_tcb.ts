@@ -335,12 +335,15 @@ export function raise(t: Tcb, event: number): void {
   t.host.changed(t);
 }
 
-/** Ends a connection for `reason`; what the owner has not read stays readable if it ended in order. */
+/**
+ * Ends a connection for `reason`. What the owner has not read stays readable if it ended in order, and
+ * otherwise until the owner has been told, unless it was the owner who ended it.
+ */
 export function finish(t: Tcb, reason: CloseReason): void {
   if (t.state === STATE.closed) return;
   t.host.ended(t);
   t.state = STATE.closed;
-  release(t, reason === "closed");
+  release(t, reason !== "aborted");
   if (t.reason !== undefined) return;
   t.reason = reason;
   raise(t, EVENT.close);

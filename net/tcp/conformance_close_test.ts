@@ -172,6 +172,20 @@ Deno.test("RFC 9293 3.6.1: a port in TIME-WAIT is not used again for the same de
   assert.ok(typeof s.stack.connect({ ...to, port: s.c.remotePort }) !== "string");
 });
 
+Deno.test("RFC 6191 2: a port in TIME-WAIT without timestamps is not chosen", () => {
+  const s = new Script({ limits: { firstPort: 65_535 } });
+  s.connect();
+  s.in({ flags: "S.", seq: 0, ack: 1, mss: 1460 });
+  s.c.end();
+  s.end();
+  s.in({ flags: "F.", ack: 2 });
+  s.wait(59_000);
+  const to = { to: THEIRS, port: s.c.remotePort, handler: {} };
+  assert.equal(s.stack.connect(to), "no-port");
+  s.wait(2000);
+  assert.ok(typeof s.stack.connect(to) !== "string");
+});
+
 Deno.test("RFC 5961 7: TIME-WAIT answers old data, but not too often", () => {
   const s = timeWait();
   for (let i = 0; i < 5; i++) s.in({ flags: "P.", seq: 1, length: 1, ...s.ts(103) });
@@ -259,5 +273,25 @@ Deno.test("RFC 1122 4.2.3.9: time exceeded ends nothing; RFC 6633 3: source quen
     s.icmp(0, 0, 1, type);
     assert.deepEqual([s.c.state, s.c.stats.congestionWindow], ["ESTABLISHED", before]);
     assert.equal(s.stack.counters.icmpIgnored, type === ICMP.timeExceeded ? 0 : 2);
+  }
+});
+
+Deno.test("L6: what came before a reset is read, and nothing of it is kept behind it", () => {
+  for (const batch of ["one", "two"]) {
+    const s = opened();
+    const read: number[] = [];
+    // The owner leaves some of it, and reads that when it is told of the end.
+    s.notes.onReadable = (): void => void read.push(s.c.read(new Uint8Array(300)));
+    const { onClose } = s.notes;
+    s.notes.onClose = (c, reason): void => {
+      read.push(c.read(new Uint8Array(100)));
+      onClose.call(s.notes, c, reason);
+    };
+    s.more({ flags: "P.", length: 500, ...s.ts(102) });
+    if (batch === "two") s.end();
+    s.in({ flags: "R" });
+    assert.deepEqual(read, [300, 100]);
+    assert.equal(s.notes.told.at(-1), "reset");
+    assert.deepEqual([s.c.readable, s.stack.use.bufferBytes], [0, 0]);
   }
 });

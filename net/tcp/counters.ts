@@ -65,6 +65,8 @@ export class StackCounters {
   halfOpenEvicted = 0;
   /** A TIME-WAIT that made room for another. */
   timeWaitEvicted = 0;
+  /** A TIME-WAIT whose port a new connection of ours took, as none was free (RFC 6191). */
+  timeWaitReused = 0;
   /** In: data dropped for want of memory. */
   noMemory = 0;
   /** In: data dropped because it would have opened one gap too many. */

@@ -10,6 +10,7 @@
 import type { ChunkPool } from "./chunk_pool.ts";
 import { ChunkedBytes } from "./chunked_bytes.ts";
 import { ReassemblyQueue } from "./reassembly_queue.ts";
+import { ReceiveRoundTrip } from "./receive_round_trip.ts";
 import { seqDistance } from "./sequence.ts";
 
 /** Window at the beginning, in bytes: the other side's first few round trips. */
@@ -28,6 +29,8 @@ export class ReceiveBuffer {
   limit: number;
   /** What has arrived out of order. */
   readonly gaps: ReassemblyQueue;
+  /** In what time an acknowledgment brings more. */
+  readonly roundTrip: ReceiveRoundTrip = new ReceiveRoundTrip();
   readonly #cap: number;
   readonly #pool: ChunkPool;
   readonly #bytes: ChunkedBytes;
@@ -89,9 +92,10 @@ export class ReceiveBuffer {
    * Grows the limit when the owner read half of it in one round trip: the window, not the owner or
    * the path, is then what holds the sender back.
    *
-   * @param roundTrip In ms.
+   * @param handshake The round trip of the handshake, in ms, for as long as no other one is known.
    */
-  tune(now: number, roundTrip: number): void {
+  tune(now: number, handshake: number): void {
+    const roundTrip = this.roundTrip.value < 0 ? handshake : this.roundTrip.value;
     if (this.limit >= this.#cap || now - this.#measuredAt < roundTrip) return;
     // A measurement that took much longer than a round trip says nothing about one.
     const fresh = now - this.#measuredAt < 4 * roundTrip + 10;

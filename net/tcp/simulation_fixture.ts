@@ -6,6 +6,10 @@
 
 import { Random } from "../../tests/doubles/random.ts";
 import type { PacketSink } from "../os/sink.ts";
+import { readU32, writeU16 } from "../wire/bytes.ts";
+import { checksum, pseudoHeaderSum } from "../wire/checksum.ts";
+import { TCP_FLAG } from "../wire/tcp.ts";
+import { TCP_OPTION } from "../wire/tcp_options.ts";
 import type { CongestionName } from "./congestion/control.ts";
 import type { Limits } from "./limits.ts";
 import { Stack } from "./stack.ts";
@@ -263,4 +267,23 @@ export class Simulation {
     this.now = end;
     this.settle();
   }
+}
+
+/** A filter that takes options of these kinds out of SYNs, so that they are not agreed on. */
+export function withoutOptions(kinds: readonly number[]): (packet: Uint8Array) => boolean {
+  return (packet) => {
+    if (kinds.length === 0 || ((packet[33] ?? 0) & TCP_FLAG.syn) === 0) return true;
+    const end = 20 + ((packet[32] ?? 0) >>> 4) * 4;
+    for (let at = 40; at < end;) {
+      const kind = packet[at] ?? 0;
+      const length = kind <= 1 ? 1 : packet[at + 1] ?? 1;
+      if (kinds.includes(kind)) packet.fill(TCP_OPTION.nop, at, at + length);
+      at += length;
+    }
+    packet.set([0, 0], 36);
+    const rest = packet.length - 20;
+    const pseudo = pseudoHeaderSum(readU32(packet, 12), readU32(packet, 16), 6, rest);
+    writeU16(packet, 36, checksum(packet, 20, rest, pseudo));
+    return true;
+  };
 }

@@ -122,6 +122,35 @@ Deno.test("L6: Stack.connect() says no-port when every port is taken", () => {
   assert.ok(typeof sim.a.connect({ ...to, port: 81 }) !== "string");
 });
 
+Deno.test("RFC 6191: when no port is free, that of a connection which is over for a second is", () => {
+  const sim = new Simulation({ seed: 3, limits: { firstPort: 65_534 } });
+  let heard = 0;
+  sim.b.listen({
+    onSyn: (pending) =>
+      void pending.accept({
+        onReadable: (c) => heard += c.read(new Uint8Array(100)),
+        onEnd: (c) => c.end(),
+      }),
+  });
+  const handler = {
+    onOpen: (c: TcpConnection): void => {
+      c.write(new Uint8Array(10));
+      c.end();
+    },
+  };
+  const open = (): TcpConnection | string =>
+    sim.a.connect({ to: ADDRESS_B, port: 80, handler, now: sim.now });
+  for (let i = 0; i < 2; i++) assert.ok(typeof open() !== "string");
+  sim.pass(500);
+  assert.deepEqual([sim.a.use.timeWaits, heard], [2, 20]);
+  assert.equal(open(), "no-port");
+  sim.pass(1000);
+  for (let i = 0; i < 2; i++) assert.ok(typeof open() !== "string");
+  assert.equal(open(), "no-port");
+  sim.pass(500);
+  assert.deepEqual([sim.a.use.timeWaits, heard, sim.a.counters.timeWaitReused], [2, 40, 2]);
+});
+
 Deno.test("L6: Stack.listen() refuses a second listener for the same, and close() ends one", () => {
   const sim = new Simulation({ seed: 4 });
   const told: string[] = [];
@@ -249,14 +278,26 @@ for (const mtu of [0, 575, 65_536, 1400.5, NaN]) {
   });
 }
 
-Deno.test("L6: 5000 idle connections take less than 60 MB", async () => {
+/** What a program beside this file prints: a number. */
+async function measured(program: string, flags: string, argument: string): Promise<number> {
+  const path = new URL(program, import.meta.url).pathname;
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["run", "-A", "--v8-flags=--expose-gc"],
-      ...[new URL("./idle_flows_fixture.ts", import.meta.url).pathname, "5000"],
-    ],
+    args: ["run", "-A", `--v8-flags=${flags}`, path, argument],
   }).output();
   assert.ok(success, new TextDecoder().decode(stderr));
-  const taken = Number(new TextDecoder().decode(stdout));
+  return Number(new TextDecoder().decode(stdout));
+}
+
+Deno.test("L6: 5000 idle connections take less than 60 MB", async () => {
+  const taken = await measured("./idle_flows_fixture.ts", "--expose-gc", "5000");
   assert.ok(taken > 0 && taken < 60e6, `${taken} bytes`);
 });
+
+for (const congestion of ["bbr", "cubic"] as const) {
+  Deno.test(`L6: a segment allocates the views that copy it and nothing else, ${congestion}`, async () => {
+    const flags = "--min-semi-space-size=256,--max-semi-space-size=256";
+    const taken = await measured("./back_to_back_fixture.ts", flags, congestion);
+    // Three views: out of the send buffer, into the receive buffer, out of it to its owner.
+    assert.ok(taken > 0 && taken < 300, `${taken} bytes of the heap for each packet`);
+  });
+}

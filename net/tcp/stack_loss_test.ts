@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
-import { readU32, writeU16 } from "../wire/bytes.ts";
-import { checksum, pseudoHeaderSum } from "../wire/checksum.ts";
+import { readU32 } from "../wire/bytes.ts";
 import { TCP_FLAG } from "../wire/tcp.ts";
 import { TCP_OPTION } from "../wire/tcp_options.ts";
 import { Random } from "../../tests/doubles/random.ts";
 import type { CongestionName } from "./congestion/control.ts";
-import { ADDRESS_A, ADDRESS_B, type LinkOptions, Simulation } from "./simulation_fixture.ts";
+import {
+  ADDRESS_A,
+  ADDRESS_B,
+  type LinkOptions,
+  Simulation,
+  withoutOptions,
+} from "./simulation_fixture.ts";
 import { StreamPeer } from "./stream_fixture.ts";
 
 /** Runs; `deno task fuzz` sets ten thousand. */
@@ -29,29 +34,10 @@ function someLink(random: Random): LinkOptions {
   };
 }
 
-/** Takes options of these kinds out of SYNs, so that they are not agreed on. */
-function without(kinds: readonly number[]): (packet: Uint8Array) => boolean {
-  return (packet) => {
-    if (kinds.length === 0 || ((packet[33] ?? 0) & TCP_FLAG.syn) === 0) return true;
-    const end = 20 + ((packet[32] ?? 0) >>> 4) * 4;
-    for (let at = 40; at < end;) {
-      const kind = packet[at] ?? 0;
-      const length = kind <= 1 ? 1 : packet[at + 1] ?? 1;
-      if (kinds.includes(kind)) packet.fill(TCP_OPTION.nop, at, at + length);
-      at += length;
-    }
-    packet.set([0, 0], 36);
-    const rest = packet.length - 20;
-    const pseudo = pseudoHeaderSum(readU32(packet, 12), readU32(packet, 16), 6, rest);
-    writeU16(packet, 36, checksum(packet, 20, rest, pseudo));
-    return true;
-  };
-}
-
 /** One run; what went wrong, or undefined. */
 function run(seed: number, congestion: CongestionName): string | undefined {
   const random = new Random(seed);
-  const filter = without(
+  const filter = withoutOptions(
     [TCP_OPTION.sackPermitted, TCP_OPTION.timestamps, TCP_OPTION.windowScale].filter(() =>
       random.below(5) === 0
     ),

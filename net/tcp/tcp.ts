@@ -503,16 +503,27 @@ export class Tcp implements Protocol, Host, Acceptor {
     this.changed(t);
   }
 
-  /** A port that nothing uses towards this destination (RFC 6056 section 3.3.1). */
+  /**
+   * A port that nothing uses towards this destination (RFC 6056 section 3.3.1); when there is none, that
+   * of a connection that is over, so that many short ones do not run out of ports for a minute.
+   */
   #freePort(local: IpAddress, remote: IpAddress, remotePort: number): number | undefined {
     const { firstPort } = this.limits;
     const count = 65536 - firstPort;
     const start = viewOf(this.#random(2)).getUint16(0);
+    let over: TimeWait | undefined;
     for (let i = 0; i < count; i++) {
       const port = firstPort + (start + i) % count;
-      if (this.#flows.find(local, port, remote, remotePort) === undefined) return port;
+      const flow = this.#flows.find(local, port, remote, remotePort);
+      if (flow === undefined) return port;
+      if (over === undefined && flow.kind === FLOW.timeWait && flow.reusable(this.#now)) {
+        over = flow;
+      }
     }
-    return undefined;
+    if (over === undefined) return undefined;
+    this.#forget(over);
+    this.counters.timeWaitReused++;
+    return over.localPort;
   }
 }
 
@@ -527,5 +538,11 @@ function tell(t: Tcb, now: number): void {
   }
   const events = t.events;
   t.events = 0;
-  if (events !== 0) t.target?.deliver(events);
+  if (events === 0) return;
+  try {
+    t.target?.deliver(events);
+  } finally {
+    // What came before a reset was there to be read until now.
+    if (t.state === STATE.closed && t.reason !== "closed") t.receive.clear();
+  }
 }

@@ -1,6 +1,7 @@
 /**
  * What is left of a connection in TIME-WAIT (RFC 9293 section 3.6): enough to acknowledge a FIN that
- * comes again, to refuse old segments, and to let a new connection begin early (RFC 6191).
+ * comes again, to refuse old segments, and to let a new connection of either side begin early
+ * (RFC 6191).
  *
  * @module
  */
@@ -17,6 +18,8 @@ import type { Timed } from "./timers.ts";
 
 /** 2 MSL, in ms; Linux has the same, RFC 9293 section 3.4.2 suggests four minutes. */
 const TIME_WAIT_MS = 60_000;
+/** Age from which it gives its port up to a new connection of ours, in ms: a tick of any timestamps. */
+const REUSE_MS = 1000;
 /** Least time between two answers, in ms (RFC 5961 section 7). */
 const ANSWER_MS = 500;
 
@@ -66,6 +69,14 @@ export class TimeWait implements Flow, Timed {
     this.#recent = t.recentValue;
     this.#stamp = stampAt(t, now);
     this.#since = now;
+  }
+
+  /**
+   * Whether we may connect from its port already. What the other side sent before has an older
+   * timestamp than its answer will have, so PAWS refuses it (RFC 6191 section 2, and RFC 7323 appendix B).
+   */
+  reusable(now: number): boolean {
+    return this.#timestamps && now - this.#since >= REUSE_MS;
   }
 
   /** Takes a segment (RFC 9293 section 3.10.7.4, RFC 6191 section 2). */

@@ -7,10 +7,7 @@
  */
 
 import { OmertaError } from "../../lib/core/errors.ts";
-import type { PacketSink } from "../../net/os/sink.ts";
-import type { TcpConnection } from "../../net/tcp/connection.ts";
-import { ADDRESS_A, ADDRESS_B } from "../../net/tcp/simulation_fixture.ts";
-import { Stack } from "../../net/tcp/stack.ts";
+import { BackToBack } from "../../net/tcp/back_to_back_fixture.ts";
 import type { Job, JobResult } from "../interop/tcp_client.ts";
 import type { TcpNodeConfig } from "../interop/tcp_node.ts";
 import { type Namespace, NetLab } from "../netlab/netlab.ts";
@@ -27,72 +24,13 @@ const HOST = "10.9.0.2";
 const NODE = new URL("../interop/tcp_node.ts", import.meta.url).pathname;
 const CLIENT = new URL("../interop/tcp_client.ts", import.meta.url).pathname;
 
-/** A batch of packets in memory, taken as a whole. */
-class Batch implements PacketSink {
-  readonly buffer = new Uint8Array(4 << 20);
-  readonly at: number[] = [];
-  readonly length: number[] = [];
-  count = 0;
-  #end = 0;
-  reserve(size: number): number {
-    return this.#end + size > this.buffer.length ? -1 : this.#end;
-  }
-  commit(length: number): void {
-    this.at[this.count] = this.#end;
-    this.length[this.count++] = length;
-    this.#end += (length + 3) & ~3;
-  }
-  flush(): void {}
-  deliver(to: Stack, now: number): void {
-    for (let i = 0; i < this.count; i++) {
-      to.input(this.buffer, this.at[i] ?? 0, this.length[i] ?? 0, now);
-    }
-    this.count = 0;
-    this.#end = 0;
-    to.flush(now);
-    to.tick(now);
-  }
-}
-
-const scratch = new Uint8Array(256 * 1024);
-
-/** Writes for ever. */
-const sender = {
-  onWritable: (c: TcpConnection): void => {
-    while (c.write(scratch) === scratch.length);
-  },
-};
-
-/** Reads for ever and counts. */
-class Counter {
-  bytes = 0;
-  onReadable(c: TcpConnection): void {
-    for (let n = c.read(scratch); n > 0; n = c.read(scratch)) this.bytes += n;
-  }
-}
-
 /** Gbit/s between two stacks of one thread, both of them working. */
 function backToBack(): number {
-  const common = {
-    mtu: MTU,
-    random: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
-    now: performance.now(),
-  };
-  const ab = new Batch();
-  const ba = new Batch();
-  const a = new Stack({ ...common, address: ADDRESS_A, out: ab });
-  const b = new Stack({ ...common, address: ADDRESS_B, out: ba });
-  const counter = new Counter();
-  b.listen({ onSyn: (pending) => void pending.accept(counter) });
-  a.connect({ to: ADDRESS_B, port: 80, handler: sender });
-  a.flush(common.now);
   const begun = performance.now();
+  const pair = new BackToBack(MTU, begun);
   let now = begun;
-  for (; now < begun + RUN_MS; now = performance.now()) {
-    ab.deliver(b, now);
-    ba.deliver(a, now);
-  }
-  return counter.bytes * 8 / (now - begun) / 1e6;
+  for (; now < begun + RUN_MS; now = performance.now()) pair.step(now);
+  return pair.bytes * 8 / (now - begun) / 1e6;
 }
 
 /** Gbit/s of a kernel client in the namespace. */
