@@ -13,6 +13,8 @@
  *
  * Between `reserve` and `commit` nothing else may touch the sink. `buffer` may be another array
  * after a `reserve`. A sink never throws on the packet path; what the kernel refuses is counted.
+ * Nothing that it does leads back to its producer before `commit` and `flush` have returned: between
+ * two stacks there is a queue, not the `inbound` of the other one.
  *
  * @module
  */

@@ -21,7 +21,9 @@ export function dataIn(t: Tcb, s: Segment, sequence: number, now: number): void 
   let at = s.dataAt;
   let length = s.length;
   const end = seqAdd(start, length);
-  if (s.has(FIN) && !t.finSeen && !seqBefore(t.advertised, end)) {
+  // A FIN in front of what has arrived is none: nothing follows the last byte.
+  const past = receive.gaps.count > 0 && seqBefore(end, receive.gaps.end);
+  if (s.has(FIN) && !t.finSeen && !past && !seqBefore(t.advertised, end)) {
     t.finSeen = true;
     t.finAt = end;
   }
@@ -48,9 +50,11 @@ export function dataIn(t: Tcb, s: Segment, sequence: number, now: number): void 
 
 /** The round trip, as data tells it. Of a segment that is not full nobody knows what it waited for. */
 function measure(t: Tcb, s: Segment, now: number): void {
-  const { next, roundTrip } = t.receive;
-  if (!t.timestamps) roundTrip.arrived(next, t.advertised, now);
-  else if (s.length >= t.segmentSize && s.options.echo !== 0) {
+  const { next, roundTrip, limit } = t.receive;
+  if (!t.timestamps) {
+    // Of a window that is nearly closed, not even that much is known.
+    if (2 * seqDistance(next, t.advertised) > limit) roundTrip.arrived(next, t.advertised, now);
+  } else if (s.length >= t.segmentSize && s.options.echo !== 0) {
     roundTrip.echoed(s.options.echo, (stampAt(t, now) - s.options.echo) | 0);
   }
 }
@@ -102,7 +106,7 @@ export function reportDuplicate(t: Tcb, left: number, right: number): void {
 /** The other side has sent everything (section 3.10.7.4, eighth). */
 function finIn(t: Tcb): void {
   t.receive.next = seqAdd(t.receive.next, 1);
-  t.receive.gaps.clear();
+  t.receive.forgetGaps();
   t.finReceived = true;
   t.ackNow = true;
   raise(t, EVENT.end);

@@ -139,6 +139,7 @@ function beginRecovery(t: Tcb): void {
   t.recoverStamp = 0;
   t.canUndo = false;
   t.tlpActive = false;
+  t.ptoAt = Infinity;
   t.congestion.recoveryBegun(flight);
   t.host.counters.recoveries++;
 }
@@ -179,6 +180,8 @@ function tailProbeAcknowledged(t: Tcb): void {
   t.duplicateReported = false;
   if (duplicate) t.rack.duplicateSeen(t.una, t.nxt);
   if (!t.tlpActive || seqBefore(t.una, t.tlpEnd)) return;
+  // Without a timestamp it may be the original that has arrived, and the probe's DSACK is on its way.
+  if (t.tlpAgain && !duplicate && t.una === t.tlpEnd && !t.ackStampKnown) return;
   t.tlpActive = false;
   // New data was the probe, or both transmissions arrived: nothing was lost.
   if (!t.tlpAgain || duplicate || t.recovery !== RECOVERY.none) return;
@@ -289,16 +292,21 @@ function reorderTimeout(t: Tcb, now: number): void {
 }
 
 /**
- * The window is closed, or too small for a good segment (RFC 9293 sections 3.8.6.1 and 3.8.6.2.1):
- * one octet, or what fits. From then on it is in flight, and the retransmission timer repeats it.
+ * The window is closed, or too small for a good segment (RFC 9293 sections 3.8.6.1 and 3.8.6.2.1).
+ *
+ * What fits is sent; from then on it is in flight, and the retransmission timer repeats it. Into a
+ * closed window goes a number that was acknowledged already, as Linux does it: the answer says as much
+ * as that to one octet of new data. With the octet in flight our acknowledgments would lie outside of
+ * the window, and some, such as Linux, drop those: what comes from there would stand still as well.
  */
 function persist(t: Tcb, now: number): void {
   t.persistAt = Infinity;
+  if (t.rto.backoff === 0) t.progressAt = now;
+  if (now - Math.max(t.heardAt, t.progressAt) >= t.giveUpMs) return giveUp(t, true);
   t.rto.expired();
   const usable = seqDistance(t.nxt, seqAdd(t.una, t.wnd));
-  const unsent = unsentOf(t);
-  if (usable > 0) sendFirst(t, Math.min(unsent, usable, t.mss), usable, 0, now);
-  else sendFirst(t, Math.min(unsent, 1), 1, 0, now);
+  if (usable > 0) sendFirst(t, Math.min(unsentOf(t), usable, t.mss), usable, 0, now);
+  else sendProbe(t, now);
 }
 
 /** RFC 9293 section 3.8.4. */

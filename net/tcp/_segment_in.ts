@@ -20,7 +20,6 @@ import {
   raise,
   stampAt,
   type Tcb,
-  unsentOf,
 } from "./_tcb.ts";
 import { resendAfterProbe } from "./_recovery.ts";
 import { seqAdd, seqAtMost, seqBefore, seqDistance } from "./sequence.ts";
@@ -69,8 +68,10 @@ export function segmentIn(t: Tcb, s: Segment, now: number): void {
  */
 function synAgainIn(t: Tcb, s: Segment, now: number): void {
   if (s.has(RST)) return;
-  if (!s.has(ACK)) t.synDue = true;
-  else if (s.acknowledgment === t.nxt) {
+  if (!s.has(ACK)) {
+    t.synDue = true;
+    if (t.timestamps && s.options.timestamps) noteTimestamp(t, s, now);
+  } else if (s.acknowledgment === t.nxt) {
     t.heardAt = now;
     open(t, s.acknowledgment, now);
     takeWindow(t, s, s.window);
@@ -185,15 +186,18 @@ function timestampFits(t: Tcb, s: Segment, now: number): boolean {
 }
 
 /**
- * The four cases of section 3.4, table 6. A closed window lets acknowledgments pass, and so does one
- * that was filled: the other side's next number is then its right edge.
+ * The four cases of section 3.4, table 6. A closed window lets acknowledgments pass ("special
+ * allowance"), and so does one that was filled: the other side's next number is then its right edge.
  */
 function acceptable(t: Tcb, s: Segment): boolean {
   const { next } = t.receive;
   const length = s.sequenceLength;
   const last = seqAdd(s.sequence, Math.max(0, length - 1));
   if (s.sequence === next) return true;
-  if (seqBefore(t.advertised, s.sequence)) return false;
+  if (seqBefore(t.advertised, s.sequence)) {
+    // What acknowledges behind an octet that probes our closed window, and was not taken.
+    return length === 0 && !s.has(RST) && s.sequence === seqAdd(t.advertised, 1);
+  }
   return !seqBefore(s.sequence, next) || (length > 0 && !seqBefore(last, next));
 }
 
@@ -225,14 +229,15 @@ function resetIn(t: Tcb, s: Segment, now: number): void {
   if (s.sequence !== t.receive.next) return challenge(t, now);
   t.host.counters.resetsIn++;
   // Both sides had said everything: what is reset had ended (section 3.10.7.4, second).
-  if (t.state >= STATE.closing) return finish(t, "closed");
+  if (t.state >= STATE.closing && t.send.length === 0) return finish(t, "closed");
   finish(t, t.state === STATE.synReceived && t.active ? "refused" : "reset");
 }
 
 /** RFC 7323 section 4.3. */
 function noteTimestamp(t: Tcb, s: Segment, now: number): void {
   if (!t.timestamps || !seqAtMost(s.sequence, t.lastAckSent)) return;
-  if (seqBefore(s.options.value, t.recentValue)) return;
+  // A value that is older than the one of weeks ago is newer (section 5.5).
+  if (seqBefore(s.options.value, t.recentValue) && now - t.recentAt <= PAWS_IDLE_MS) return;
   t.recentValue = s.options.value;
   t.recentAt = now;
 }
@@ -310,7 +315,7 @@ function updateWindow(t: Tcb, s: Segment, acked: number): boolean {
     // What waited for the window has its whole time from now on.
     t.progressAt = t.heardAt;
     if (t.una !== t.nxt && t.rto.backoff > 0) resendAfterProbe(t);
-    else if (unsentOf(t) > 0) t.rto.progress();
+    else t.rto.progress();
   }
   return changed;
 }
@@ -318,27 +323,42 @@ function updateWindow(t: Tcb, s: Segment, acked: number): boolean {
 /** SACK blocks (RFC 2018), the first of which may report a duplicate (RFC 2883 section 4). */
 function sackIn(t: Tcb, s: Segment, echo: number, now: number): void {
   const { sackCount, sackEdges } = s.options;
-  for (let i = 0; i < sackCount; i++) {
+  let first = 0;
+  if (sackCount > 0 && isDuplicate(t, sackCount, sackEdges)) {
+    t.duplicateReported = true;
+    first = 1;
+  }
+  sortBlocks(sackEdges, first, sackCount);
+  for (let i = first; i < sackCount; i++) {
     const left = sackEdges[2 * i] ?? 0;
     const right = sackEdges[2 * i + 1] ?? 0;
     if (!seqBefore(left, right)) continue;
-    if (i === 0 && isDuplicate(t, left, right, sackCount, sackEdges)) {
-      t.duplicateReported = true;
-      continue;
-    }
     // RFC 2018 section 5: what lies outside of what is in flight is nonsense, or long gone.
     if (seqBefore(t.nxt, right) || seqAtMost(right, t.una)) continue;
     t.board.sack(seqBefore(left, t.una) ? t.una : left, right, echo, now);
   }
 }
 
-function isDuplicate(
-  t: Tcb,
-  left: number,
-  right: number,
-  count: number,
-  edges: Int32Array,
-): boolean {
+/** Blocks come newest first; what they tell has arrived in the order of their numbers, rather. */
+function sortBlocks(edges: Int32Array, first: number, count: number): void {
+  for (let i = first + 1; i < count; i++) {
+    const left = edges[2 * i] ?? 0;
+    const right = edges[2 * i + 1] ?? 0;
+    let at = i;
+    for (; at > first && seqBefore(left, edges[2 * at - 2] ?? 0); at--) {
+      edges[2 * at] = edges[2 * at - 2] ?? 0;
+      edges[2 * at + 1] = edges[2 * at - 1] ?? 0;
+    }
+    edges[2 * at] = left;
+    edges[2 * at + 1] = right;
+  }
+}
+
+/** Whether the first block reports a duplicate (RFC 2883 section 4). */
+function isDuplicate(t: Tcb, count: number, edges: Int32Array): boolean {
+  const left = edges[0] ?? 0;
+  const right = edges[1] ?? 0;
+  if (!seqBefore(left, right)) return false;
   if (seqAtMost(right, t.una)) return true;
   return count > 1 && seqAtMost(edges[2] ?? 0, left) && seqAtMost(right, edges[3] ?? 0);
 }

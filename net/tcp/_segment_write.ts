@@ -31,7 +31,7 @@ import {
 } from "../wire/tcp_options.ts";
 import type { IpAddress } from "./address.ts";
 import type { IpOutput } from "./ip_out.ts";
-import { seqAdd, seqDistance } from "./sequence.ts";
+import { seqAdd, seqBefore, seqDistance } from "./sequence.ts";
 import { STATE } from "./state.ts";
 import { applyMss, HEADERS, stampAt, type Tcb } from "./_tcb.ts";
 
@@ -52,8 +52,10 @@ export function sendSyn(t: Tcb, now: number): void {
   const stamps = !passive || t.timestamps;
   const options = 4 + (scale ? 4 : 0) + (sack ? 4 : 0) + (stamps ? TIMESTAMPS_LEN : 0);
   const at = ip.reserve(HEADERS + options);
+  const rtoAt = Math.min(now + t.rto.value, Math.max(now + 1, t.startedAt + t.connectMs));
   if (at < 0) {
     t.paceAt = now + SINK_RETRY_MS;
+    if (t.rtoAt === Infinity) t.rtoAt = rtoAt;
     return;
   }
   const window = Math.min(65535, t.receive.limit);
@@ -78,7 +80,7 @@ export function sendSyn(t: Tcb, now: number): void {
   t.synSentAt = now;
   t.nxt = seqAdd(t.iss, 1);
   t.lastAckSent = t.receive.next;
-  t.rtoAt = Math.min(now + t.rto.value, Math.max(now + 1, t.startedAt + t.connectMs));
+  t.rtoAt = rtoAt;
 }
 
 /** A segment that only acknowledges. */
@@ -108,18 +110,29 @@ export function windowOpened(t: Tcb): boolean {
  * (RFC 9293 section 3.8.6.2.2).
  */
 function rightEdge(t: Tcb): number {
-  const { receive } = t;
-  const edge = seqAdd(receive.next, Math.max(0, receive.limit - receive.readable));
+  const free = freeOf(t);
+  const edge = seqAdd(t.receive.next, Math.min(free, 65535 << t.receiveScale));
   const gained = seqDistance(t.advertised, edge);
-  return gained >= Math.min(receive.limit / 2, t.segmentSize) ? edge : t.advertised;
+  return gained >= Math.min(t.receive.limit / 2, t.segmentSize) ? edge : t.advertised;
 }
 
-/** Window field for {@link rightEdge}, which is moved there, rounded up to what the field can say. */
+/** Bytes that there is room for. */
+function freeOf({ receive }: Tcb): number {
+  return Math.max(0, receive.limit - receive.readable);
+}
+
+/**
+ * Window field for {@link rightEdge}, which is moved there, rounded up to what the field can say, or
+ * down where there is no room for more. What was announced before is taken all the same (RFC 7323
+ * section 2.4).
+ */
 function announceWindow(t: Tcb): number {
   const unit = 1 << t.receiveScale; // RFC 7323 section 2.3: at most 14
   const bytes = Math.max(0, seqDistance(t.receive.next, rightEdge(t)));
-  const field = Math.min(65535, Math.ceil(bytes / unit));
-  t.advertised = seqAdd(t.receive.next, field * unit);
+  const up = Math.ceil(bytes / unit);
+  const field = Math.min(65535, up * unit <= freeOf(t) ? up : Math.floor(bytes / unit));
+  const edge = seqAdd(t.receive.next, field * unit);
+  if (seqBefore(t.advertised, edge)) t.advertised = edge;
   return field;
 }
 

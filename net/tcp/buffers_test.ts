@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { CHUNK_BYTES, ChunkPool } from "./chunk_pool.ts";
+import { CHUNK_BYTES, ChunkPool, SHARE } from "./chunk_pool.ts";
 import { ChunkedBytes } from "./chunked_bytes.ts";
 import { ReassemblyQueue } from "./reassembly_queue.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
@@ -14,12 +14,12 @@ function stream(at: number, length: number): Uint8Array {
 
 Deno.test("ChunkPool.take() gives nothing at the cap, and again after give()", () => {
   const pool = new ChunkPool(2 * CHUNK_BYTES + 5);
-  const first = pool.take();
-  assert.ok(first !== undefined && pool.take() !== undefined);
-  assert.equal(pool.take(), undefined);
+  const first = pool.take(SHARE.inOrder);
+  assert.ok(first !== undefined && pool.take(SHARE.inOrder) !== undefined);
+  assert.equal(pool.take(SHARE.inOrder), undefined);
   assert.equal(pool.bytes, 2 * CHUNK_BYTES);
   pool.give(first);
-  assert.equal(pool.take(), first);
+  assert.equal(pool.take(SHARE.inOrder), first);
 });
 
 Deno.test("ChunkedBytes is the same as one long array", () => {
@@ -34,8 +34,11 @@ Deno.test("ChunkedBytes is the same as one long array", () => {
         const chunk = stream(start + held, write);
         // In two halves, the second one first.
         const half = ahead > 0 ? write >> 1 : 0;
-        assert.equal(bytes.write(held + half, chunk, half, write - half), write - half);
-        assert.equal(bytes.write(held, chunk, 0, half), half);
+        assert.equal(
+          bytes.write(held + half, chunk, half, write - half, SHARE.inOrder),
+          write - half,
+        );
+        assert.equal(bytes.write(held, chunk, 0, half, SHARE.inOrder), half);
         held += write;
         const from = Math.min(drop, held) >> 1;
         const out = new Uint8Array(held - from + 2);
@@ -56,7 +59,7 @@ Deno.test("ChunkedBytes is the same as one long array", () => {
 Deno.test("ChunkedBytes.write() says how much the pool had room for", () => {
   const pool = new ChunkPool(CHUNK_BYTES);
   const bytes = new ChunkedBytes(pool);
-  assert.equal(bytes.write(0, stream(0, 30_000), 0, 30_000), CHUNK_BYTES);
+  assert.equal(bytes.write(0, stream(0, 30_000), 0, 30_000, SHARE.inOrder), CHUNK_BYTES);
 });
 
 Deno.test("SendBuffer takes up to its limit, which grows to its cap, and drops to a number", () => {

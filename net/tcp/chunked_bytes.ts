@@ -24,12 +24,12 @@ export class ChunkedBytes {
     this.#pool = pool;
   }
 
-  /** Writes at `offset`; how many bytes the pool had room for. */
-  write(offset: number, from: Uint8Array, at: number, length: number): number {
+  /** Writes at `offset`; how many bytes the pool had room for, within this `SHARE` of it. */
+  write(offset: number, from: Uint8Array, at: number, length: number, share: number): number {
     let position = this.#skip + offset;
     let done = 0;
     while (done < length) {
-      const chunk = this.#chunkFor((position / CHUNK_BYTES) | 0);
+      const chunk = this.#chunkFor((position / CHUNK_BYTES) | 0, share);
       if (chunk === undefined) break;
       const within = position % CHUNK_BYTES;
       const part = Math.min(length - done, CHUNK_BYTES - within);
@@ -73,10 +73,10 @@ export class ChunkedBytes {
     }
   }
 
-  #chunkFor(index: number): Uint8Array | undefined {
+  #chunkFor(index: number, share: number): Uint8Array | undefined {
     const there = this.#chunks[index];
     if (there !== undefined && there.length > 0) return there;
-    const chunk = this.#pool.take();
+    const chunk = this.#pool.take(share);
     if (chunk === undefined) return undefined;
     while (this.#chunks.length <= index) this.#chunks.push(HOLE);
     this.#chunks[index] = chunk;

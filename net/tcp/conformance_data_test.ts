@@ -191,7 +191,7 @@ Deno.test("RFC 9293 3.8.6.1: a closed window is probed with growing gaps, and ne
   s.write(1000);
   s.expect();
   s.wait(200);
-  s.expect(". 1:2(1) ack 21");
+  s.expect(". 0:0(0) ack 21");
   s.in({ flags: ".", ack: 1, win: 0, ...s.ts(103) });
   const gaps: number[] = [];
   let last = s.now;
@@ -206,9 +206,47 @@ Deno.test("RFC 9293 3.8.6.1: a closed window is probed with growing gaps, and ne
   assert.ok((gaps.at(-1) ?? 0) >= 59, `gaps were ${gaps}`);
   assert.ok(gaps.every((gap) => gap <= 61));
   s.in({ flags: ".", ack: 1, win: 65535, ...s.ts(105) });
-  s.expect(". 1:2(1) ack 21");
-  s.in({ flags: ".", ack: 2, ...s.ts(106) });
-  s.expect("P. 2:1001(999) ack 21");
+  s.expect("P. 1:1001(1000) ack 21");
+});
+
+Deno.test("RFC 9293 3.8.6.1: while a closed window is probed, acknowledgments lie within it", () => {
+  const s = settled();
+  s.in({ flags: ".", win: 0, ...s.ts(102) });
+  s.write(1000);
+  s.wait(200);
+  s.expect(". 0:0(0) ack 21");
+  s.in({ flags: "P.", length: 1000, ack: 1, win: 0, ...s.ts(103) });
+  s.wait(100);
+  s.expect(". 1:1(0) ack 1021");
+});
+
+Deno.test("RFC 9293 3.8.6.1: a FIN that waits for a closed window goes when it opens, and in time", () => {
+  const s = settled();
+  s.in({ flags: ".", win: 0, ...s.ts(102) });
+  s.c.end();
+  s.wait(100_000);
+  assert.ok(s.sent().every((one) => one === ". 0:0(0) ack 21"));
+  s.in({ flags: ".", ack: 1, win: 1000, ...s.ts(103) });
+  s.expect("F. 1:2(0) ack 21");
+  s.wait(400);
+  assert.equal(s.sent()[0], "F. 1:2(0) ack 21");
+});
+
+Deno.test("RFC 9293 3.10.7.4: what acknowledges behind an octet that probed our window is heard", () => {
+  const s = new Script({ limits: { bufferBytes: 4096 } });
+  s.open();
+  s.write(100);
+  s.sent();
+  s.in({ flags: ".", length: 4096, ack: 1, ...s.ts(101) });
+  s.sent();
+  assert.equal(s.window, 0);
+  // The octet has no room; their next number is behind it all the same.
+  s.in({ flags: ".", length: 1, ack: 1, ...s.ts(102) });
+  assert.equal(s.c.unacknowledged, 100);
+  s.in({ flags: ".", seq: 4098, ack: 101, ...s.ts(103) });
+  assert.equal(s.c.unacknowledged, 0);
+  s.in({ flags: "R", seq: 4098 });
+  assert.equal(s.c.state, "ESTABLISHED");
 });
 
 Deno.test("RFC 9293 3.8.6.1: a closed window whose owner is silent is given up", () => {

@@ -278,3 +278,46 @@ Deno.test("RFC 6928: the first window is ten segments", () => {
   s.write(60_000);
   assert.equal(s.sent().length, 10);
 });
+
+Deno.test("RFC 8985 6.2: blocks that one acknowledgment names newest first are no reordering", () => {
+  const sentAgain = [[9, 7, 5], [5, 7, 9]].map((order) => {
+    const s = flight(10);
+    const sack = order.map((i) => [at(i - 1), at(i)] as const);
+    s.in({ flags: ".", ack: 1, sack, ...s.ts(102) });
+    s.wait(10);
+    return s.sent();
+  });
+  assert.deepEqual(sentAgain[0], sentAgain[1]);
+  assert.ok((sentAgain[0] ?? []).length > 0);
+});
+
+Deno.test("RFC 8985 7.3: a probe that was due does not go out in a recovery", () => {
+  const s = flight(10);
+  const sack = [[at(2), at(5)]] as const;
+  s.in({ flags: ".", ack: 1, sack, ...s.ts(102) });
+  assert.equal(s.stack.counters.recoveries, 1);
+  s.wait(190);
+  assert.equal(s.stack.counters.tailProbes, 0);
+});
+
+Deno.test("RFC 8985 7.4: without timestamps a probe has repaired a loss only when more is acknowledged", () => {
+  for (const late of ["the original", "the probe"]) {
+    const s = new Script();
+    s.in({ flags: "S", seq: 0, mss: 1448, sackOk: true, scale: 7 });
+    s.sent();
+    s.wait(50);
+    s.in({ flags: ".", ack: 1 });
+    s.write(4 * MSS);
+    s.wait(25);
+    s.in({ flags: ".", ack: at(3) });
+    while (s.stack.counters.tailProbes === 0) s.wait(1);
+    const before = s.c.stats.congestionWindow;
+    s.in({ flags: ".", ack: at(4) });
+    assert.ok(s.c.stats.congestionWindow >= before);
+    if (late === "the original") s.in({ flags: ".", ack: at(4), sack: [[at(3), at(4)]] });
+    s.write(MSS);
+    s.wait(25);
+    s.in({ flags: ".", ack: at(5) });
+    assert.equal(s.stack.counters.recoveries, late === "the original" ? 0 : 1);
+  }
+});

@@ -5,7 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import { Script } from "./script_fixture.ts";
+import type { PendingSyn } from "./listener.ts";
+import { OUR_PORT, OURS, Script } from "./script_fixture.ts";
 
 Deno.test("RFC 9293 3.5: a passive open", () => {
   const s = new Script();
@@ -400,4 +401,25 @@ Deno.test("RFC 1122 4.2.3.9: unreachable ends an attempt to open, not a connecti
   refused.connect();
   refused.icmp(3, 0, 0);
   assert.deepEqual(refused.notes.told, ["refused"]);
+});
+
+Deno.test("RFC 7323 4.3: of a SYN that is repeated the newer timestamp is echoed", () => {
+  const again = { flags: "S", seq: 0, mss: 1460, ts: [1100, 0] as const };
+  const s = new Script();
+  s.in({ ...again, ts: [100, 0] });
+  s.expect("S. 0:1(0) ack 1");
+  s.in(again);
+  s.expect("S. 0:1(0) ack 1");
+  assert.equal(s.echo, 1100);
+
+  // Before its owner has answered, too; the more exact listener is asked.
+  const waiting = new Script();
+  const pending: PendingSyn[] = [];
+  waiting.stack.listen({ port: OUR_PORT, address: OURS, onSyn: (one) => void pending.push(one) });
+  waiting.in({ ...again, ts: [100, 0] });
+  waiting.in(again);
+  pending[0]?.accept({});
+  waiting.end();
+  waiting.expect("S. 0:1(0) ack 1");
+  assert.equal(waiting.echo, 1100);
 });

@@ -175,3 +175,71 @@ Deno.test("RFC 9293 3.9.1.2: writable is told once, when there is room again", (
   }
   assert.equal(told(), 2);
 });
+
+Deno.test("RFC 9293 3.8.6: small segments do not move the window beyond what there is room for", () => {
+  const s = opened();
+  const limit = s.c.stats.receiveLimit;
+  let next = 1;
+  // Less than the unit in which the window is told.
+  for (; next < 2 * limit; next += 127) {
+    s.in({ flags: ".", seq: next, length: 127, ...s.ts(101) });
+    s.now += 1;
+    s.sent();
+  }
+  assert.equal(s.c.stats.receiveLimit, limit);
+  assert.ok(s.c.readable <= limit, `${s.c.readable} bytes wait, there is room for ${limit}`);
+  assert.ok(s.c.readable > limit - 2 * MSS);
+});
+
+Deno.test("RFC 5681 2: without window scaling a read that opens nothing says nothing", () => {
+  const s = new Script();
+  s.in({ flags: "S", mss: 1460 });
+  s.expect("S. 0:1(0) ack 1");
+  s.in({ flags: "." });
+  s.in({ flags: ".", length: 1000 });
+  s.expect(". 1:1(0) ack 1001");
+  for (let i = 0; i < 4; i++) {
+    s.read(100);
+    s.expect();
+  }
+});
+
+Deno.test("RFC 9293 3.10.7.4: a FIN in front of what has arrived is none", () => {
+  const s = opened();
+  s.in({ flags: ".", seq: 101, length: 100, ...s.ts(101) });
+  s.in({ flags: "F.", seq: 51, ...s.ts(101) });
+  s.sent();
+  s.in({ flags: "F.", seq: 1, length: 100, ...s.ts(102) });
+  s.expect(". 1:1(0) ack 201");
+  assert.deepEqual([s.c.state, s.c.readable], ["ESTABLISHED", 200]);
+  s.in({ flags: "F.", seq: 201, ...s.ts(103) });
+  assert.equal(s.c.state, "CLOSE-WAIT");
+});
+
+Deno.test("RFC 9293 3.10.7.4, second: a reset of what was not acknowledged is told as one", () => {
+  for (const acknowledged of [false, true]) {
+    const s = opened();
+    s.in({ flags: "F.", ...s.ts(101) });
+    s.c.write(new Uint8Array(1000));
+    s.c.end();
+    s.end();
+    s.sent();
+    if (acknowledged) s.in({ flags: ".", ack: 1001, ...s.ts(102) });
+    assert.equal(s.c.state, "LAST-ACK");
+    s.in({ flags: "R", seq: 2 });
+    assert.equal(s.notes.told.at(-1), acknowledged ? "closed" : "reset");
+  }
+});
+
+Deno.test("RFC 7323 5.5: a timestamp of weeks ago gives way to any other", () => {
+  const s = opened();
+  s.in({ flags: ".", length: 10, ...s.ts(101) });
+  s.sent();
+  s.now += 26 * 24 * 3600 * 1000;
+  const later = (101 + 26 * 24 * 3600 * 1000) | 0;
+  s.in({ flags: ".", length: 10, ...s.ts(later) });
+  s.expect(". 1:1(0) ack 21");
+  assert.equal(s.echo, later);
+  s.in({ flags: ".", length: 10, ...s.ts(later - 1) });
+  assert.equal(s.stack.counters.paws, 1);
+});

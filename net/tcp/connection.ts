@@ -39,7 +39,10 @@ export interface TcpHandler {
   onWritable?(connection: TcpConnection): void;
   /** The other side has sent its last byte: once what is readable is read, nothing follows. */
   onEnd?(connection: TcpConnection): void;
-  /** It is over. Told once, last; nothing is told after it. */
+  /**
+   * It is over. Told once, last; nothing is told after it. What has arrived can still be read here, and
+   * later only if the reason is `closed`.
+   */
   onClose?(connection: TcpConnection, reason: CloseReason): void;
 }
 
@@ -294,11 +297,15 @@ class HandlerCalls {
     const connection = this.#connection;
     // After an abort by the owner, in one of these calls, only the end is still told.
     const aborted = this.#t.reason === "aborted";
-    if (!aborted && (events & EVENT.open) !== 0) handler.onOpen?.(connection);
-    if (this.#tells(EVENT.readable, events)) handler.onReadable?.(connection);
-    if (this.#tells(EVENT.end, events)) handler.onEnd?.(connection);
-    if (this.#tells(EVENT.writable, events)) handler.onWritable?.(connection);
-    if ((events & EVENT.close) !== 0) handler.onClose?.(connection, this.#t.reason ?? "closed");
+    try {
+      if (!aborted && (events & EVENT.open) !== 0) handler.onOpen?.(connection);
+      if (this.#tells(EVENT.readable, events)) handler.onReadable?.(connection);
+      if (this.#tells(EVENT.end, events)) handler.onEnd?.(connection);
+      if (this.#tells(EVENT.writable, events)) handler.onWritable?.(connection);
+    } finally {
+      // Whatever the others throw: it is over.
+      if ((events & EVENT.close) !== 0) handler.onClose?.(connection, this.#t.reason ?? "closed");
+    }
   }
 
   #tells(event: number, events: number): boolean {

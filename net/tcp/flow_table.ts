@@ -32,11 +32,14 @@ export class FlowTable<F extends Flow> {
   /** Flows in the table. */
   size = 0;
   readonly #seed: number;
+  /** Odd, and as secret as the seed: what differs by a known number is spread in an unknown way. */
+  readonly #factor: number;
   #buckets: (Flow | undefined)[] = new Array<Flow | undefined>(FIRST_BUCKETS).fill(undefined);
 
   /** An empty table; `seed` is a random 32-bit number. */
   constructor(seed: number) {
     this.#seed = seed | 0;
+    this.#factor = Math.imul(seed ^ (seed >>> 15), 0x85ebca6b | 0) | 1;
   }
 
   /** The flow of these four, if there is one. */
@@ -110,9 +113,9 @@ export class FlowTable<F extends Flow> {
   }
 
   #hash(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): number {
-    let h = Math.imul(hashAddress(remote) ^ this.#seed, 0x85ebca6b | 0);
-    h = Math.imul((h ^ (h >>> 15)) + hashAddress(local), 0xc2b2ae35 | 0);
-    h = Math.imul((h ^ (h >>> 13)) + ((remotePort << 16) | localPort), 0x27d4eb2f);
+    let h = Math.imul(((remotePort << 16) | localPort) ^ this.#seed, this.#factor);
+    h = Math.imul((h ^ (h >>> 15)) + hashAddress(remote), 0xc2b2ae35 | 0);
+    h = Math.imul((h ^ (h >>> 13)) + hashAddress(local), this.#factor);
     return (h ^ (h >>> 16)) | 0;
   }
 }

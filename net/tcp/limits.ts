@@ -24,8 +24,9 @@ export interface Limits {
   /** Bytes that one connection buffers in each direction; the windows grow up to it. @default {4 MiB} */
   readonly bufferBytes: number;
   /**
-   * Bytes that all connections buffer together. Beyond: `write` takes nothing, and what arrives is
-   * dropped and comes again. @default {128 MiB}
+   * Bytes that all connections buffer together. Beyond: what arrives is dropped and comes again. What
+   * arrives out of order may use half of them, and from three quarters on `write` takes nothing.
+   * @default {128 MiB}
    */
   readonly totalBytes: number;
   /** Gaps in what one connection has received. Beyond: what would open another is dropped. @default {256} */

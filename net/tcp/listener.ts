@@ -69,8 +69,8 @@ export class PendingSyn implements Flow, Timed {
   readonly sackPermitted: boolean;
   /** Whether they take timestamps. */
   readonly timestamps: boolean;
-  /** Their timestamp. */
-  readonly timestamp: number;
+  /** Their timestamp, of the SYN that came last. */
+  timestamp: number;
   readonly #acceptor: Acceptor;
 
   /** Keeps what the SYN says. */

@@ -8,7 +8,7 @@
 export class RateLimit {
   readonly #perSecond: number;
   #tokens: number;
-  #at = -Infinity;
+  #at: number | undefined;
 
   /** A full bucket. */
   constructor(perSecond: number) {
@@ -18,6 +18,7 @@ export class RateLimit {
 
   /** Takes one; false when there is none left. */
   allow(now: number): boolean {
+    this.#at ??= now;
     if (now > this.#at) {
       const gained = (now - this.#at) * this.#perSecond / 1000;
       this.#tokens = Math.min(this.#perSecond, this.#tokens + gained);

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { ChunkPool } from "./chunk_pool.ts";
+import { type ChunkPool, SHARE } from "./chunk_pool.ts";
 import { ChunkedBytes } from "./chunked_bytes.ts";
 import { ReassemblyQueue } from "./reassembly_queue.ts";
 import { ReceiveRoundTrip } from "./receive_round_trip.ts";
@@ -53,7 +53,8 @@ export class ReceiveBuffer {
    */
   store(sequence: number, from: Uint8Array, at: number, length: number): Stored {
     const ahead = seqDistance(this.next, sequence);
-    const written = this.#bytes.write(this.readable + ahead, from, at, length);
+    const share = ahead > 0 ? SHARE.early : SHARE.inOrder;
+    const written = this.#bytes.write(this.readable + ahead, from, at, length, share);
     if (ahead > 0) {
       if (written < length) return "no-memory";
       return this.gaps.add(sequence, (sequence + length) | 0) ? "stored" : "too-many-gaps";
@@ -104,6 +105,12 @@ export class ReceiveBuffer {
     }
     this.#measuredAt = now;
     this.#readSince = 0;
+  }
+
+  /** Forgets what has arrived out of order: nothing will come in front of it any more. */
+  forgetGaps(): void {
+    this.gaps.clear();
+    if (this.readable === 0) this.#bytes.clear();
   }
 
   /** Gives all memory back. */

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { ChunkPool } from "./chunk_pool.ts";
+import { type ChunkPool, SHARE } from "./chunk_pool.ts";
 import { ChunkedBytes } from "./chunked_bytes.ts";
 import { seqAdd, seqDistance } from "./sequence.ts";
 
@@ -44,7 +44,8 @@ export class SendBuffer {
 
   /** Takes bytes from the owner; how many. */
   write(from: Uint8Array, at: number, length: number): number {
-    const taken = this.#bytes.write(this.length, from, at, Math.min(length, this.room));
+    const most = Math.min(length, this.room);
+    const taken = this.#bytes.write(this.length, from, at, most, SHARE.sent);
     this.length += taken;
     return taken;
   }

@@ -1,13 +1,17 @@
 import assert from "node:assert/strict";
+import { MemoryPacketSink } from "../../tests/doubles/memory_sink.ts";
 import { Random } from "../../tests/doubles/random.ts";
+import { CHUNK_BYTES } from "./chunk_pool.ts";
 import type { TcpConnection } from "./connection.ts";
 import type { PendingSyn } from "./listener.ts";
-import { Script } from "./script_fixture.ts";
+import { Script, THEIRS } from "./script_fixture.ts";
 import { ADDRESS_B, Simulation } from "./simulation_fixture.ts";
 import { StreamPeer } from "./stream_fixture.ts";
 
 /** Packets of the fuzz test; the long task sets more. */
 const PACKETS = Number(Deno.env.get("OMERTA_FUZZ_TCP_PACKETS") ?? 30_000);
+/** Runs over little memory; likewise. */
+const CROWDED = Math.ceil(PACKETS / 500);
 
 Deno.test("L6: Stack.input() never throws on a stranger's packets, and its tables stay bounded", () => {
   const random = new Random(7);
@@ -225,6 +229,95 @@ Deno.test("L6: at the cap of all buffers streams wait for each other and arrive 
   );
 });
 
+Deno.test("L6: bytes that wait for others leave room for those, and for who writes", () => {
+  const s = new Script({ limits: { totalBytes: 8 * CHUNK_BYTES } });
+  s.open();
+  for (let i = 1; i < 8; i++) {
+    s.in({ flags: ".", seq: 1 + i * CHUNK_BYTES, length: 1, ...s.ts(101) });
+  }
+  assert.equal(s.stack.use.bufferBytes, 4 * CHUNK_BYTES);
+  s.in({ flags: ".", seq: 1, length: 1000, ...s.ts(102) });
+  assert.equal(s.c.readable, 1000);
+  s.in({ flags: "S", seq: 0, mss: 1460, port: 40_001 });
+  s.sent();
+  s.in({ flags: ".", seq: 1, ack: 1, port: 40_001 });
+  assert.equal(s.c.write(new Uint8Array(100)), 100);
+});
+
+Deno.test("L6: bytes for which there was no memory hold none when the connection has ended", () => {
+  const s = new Script({ limits: { totalBytes: 2 * CHUNK_BYTES } });
+  s.open();
+  // Across the end of a chunk: the first part has a place, the second has none.
+  s.in({ flags: ".", seq: CHUNK_BYTES - 9, length: 20, ...s.ts(101) });
+  assert.deepEqual([s.stack.counters.noMemory, s.stack.use.bufferBytes], [1, CHUNK_BYTES]);
+  s.in({ flags: "F.", seq: 1, ...s.ts(102) });
+  s.c.end();
+  s.end();
+  s.sent();
+  s.in({ flags: ".", seq: 2, ack: 2, ...s.ts(103) });
+  assert.deepEqual([s.notes.told.at(-1), s.stack.use.bufferBytes], ["closed", 0]);
+});
+
+/** Streams with pauses over little memory; what went wrong, or undefined. */
+function crowded(seed: number): string | undefined {
+  const random = new Random(seed);
+  const sim = new Simulation({
+    seed,
+    link: { delayMs: 1 + random.below(40), loss: random.pick([0, 0.01, 0.05]), rate: 1250 },
+    limits: { bufferBytes: random.pick([4096, 65_535, 200_000]), totalBytes: 8 * CHUNK_BYTES },
+    congestion: random.pick(["bbr", "cubic"]),
+    mtu: random.pick([576, 1500, 9000]),
+  });
+  const peers: StreamPeer[] = [];
+  const peer = (salt: number, bytes: number, expects: number): StreamPeer => {
+    const one = new StreamPeer({ bytes, salt, expects, writeSize: 1 + random.below(4096) });
+    one.reading = random.below(2) === 0;
+    peers.push(one);
+    return one;
+  };
+  const sizes = Array.from({ length: 4 }, () => [random.below(200_000), random.below(200_000)]);
+  const servers = sizes.map(([, there = 0]) => peer(2, there, 1));
+  let accepted = 0;
+  sim.b.listen({
+    onSyn: (pending) => {
+      const server = servers[accepted++];
+      if (server !== undefined) server.connection = pending.accept(server);
+    },
+  });
+  for (const [here = 0] of sizes) {
+    const client = peer(1, here, 2);
+    const made = sim.a.connect({ to: ADDRESS_B, port: 80, handler: client });
+    if (typeof made === "string") return made;
+    client.connection = made;
+  }
+  const pull = (): void => {
+    for (const one of peers) if (one.reading) one.drain();
+    sim.settle();
+  };
+  for (let round = 0; round < 20; round++) {
+    sim.pass(random.below(3000));
+    for (const one of peers) if (random.below(2) === 0) one.reading = !one.reading;
+    pull();
+  }
+  for (const one of peers) one.reading = true;
+  pull();
+  sim.run(() => peers.every(({ reason }) => reason !== undefined), 200_000);
+  for (const one of peers) one.drain();
+  const fault = peers.find((one) => one.fault !== undefined)?.fault;
+  if (fault !== undefined) return fault;
+  const reasons = peers.map(({ reason }) => reason ?? "open");
+  return reasons.every((one) => one === "closed") ? undefined : reasons.join();
+}
+
+Deno.test("L6: streams that pause and share little memory all end in order", () => {
+  const faults: string[] = [];
+  for (let seed = 1; seed <= CROWDED; seed++) {
+    const fault = crowded(seed);
+    if (fault !== undefined) faults.push(`seed ${seed}: ${fault}`);
+  }
+  assert.deepEqual(faults, []);
+});
+
 Deno.test("L6: a receiver opens no more gaps than its cap", () => {
   const s = new Script({ limits: { gaps: 4 } });
   s.open();
@@ -270,6 +363,30 @@ Deno.test("L6: an error of a handler comes out of flush(), and the others go on"
   assert.throws(() => sim.pass(100), { message: "Cannot go on" });
   sim.pass(100);
   assert.deepEqual(told, [1, 2, 3]);
+});
+
+Deno.test("L6: a handler that throws when it is told of their end is told of the connection's", () => {
+  const s = new Script();
+  s.open();
+  s.notes.onEnd = (): void => {
+    throw new Error("Cannot go on");
+  };
+  s.c.end();
+  s.end();
+  assert.throws(() => s.in({ flags: "F.", ack: 2, ...s.ts(101) }), { message: "Cannot go on" });
+  assert.equal(s.notes.told.at(-1), "closed");
+});
+
+Deno.test("L6: an attempt to open ends in time when the sink has no room all the while", () => {
+  const s = new Script();
+  s.stack.redirect(new MemoryPacketSink({ capacity: 0 }));
+  const options = { connectMs: 2000 };
+  s.connection = undefined;
+  const made = s.stack.connect({ to: THEIRS, port: 5, handler: s.notes, options, now: s.now });
+  assert.ok(typeof made !== "string");
+  s.end();
+  s.wait(2100);
+  assert.deepEqual([made.state, s.notes.told], ["CLOSED", ["timeout"]]);
 });
 
 for (const mtu of [0, 575, 65_536, 1400.5, NaN]) {

@@ -478,6 +478,7 @@ export class Tcp implements Protocol, Host, Acceptor {
     if (!s.has(TCP_FLAG.syn) || s.has(TCP_FLAG.ack)) return;
     if (s.sequence === pending.sequence) {
       pending.endsAt = now + PENDING_MS;
+      if (s.options.timestamps) pending.timestamp = s.options.value;
       return;
     }
     this.#forget(pending);

@@ -9,6 +9,7 @@ import { Pacing } from "./congestion/pacing.ts";
 import { RateLimit } from "./rate_limit.ts";
 import { RateReduction } from "./congestion/rate_reduction.ts";
 import { RetransmissionTimeout } from "./rto.ts";
+import { Script } from "./script_fixture.ts";
 import { type Timed, TimerHeap } from "./timers.ts";
 
 const MSS = 1000;
@@ -70,6 +71,37 @@ Deno.test("FlowTable finds what was added and not removed, through growing", () 
   for (const [i, flow] of flows.entries()) {
     const found = table.find(flow.local, flow.localPort, flow.remote, flow.remotePort);
     assert.equal(found, i % 2 === 0 ? undefined : flow);
+  }
+});
+
+Deno.test("FlowTable spreads ports that a stranger has chosen against a hash without a secret", () => {
+  const inverse = (of: number): number => {
+    let x = of;
+    for (let i = 0; i < 5; i++) x = Math.imul(x, 2 - Math.imul(of, x));
+    return x;
+  };
+  // Port pairs that a multiplication by this constant moves to bits which no bucket depends on.
+  const by = inverse(0x27d4eb2f);
+  const pairs = Array.from(
+    { length: 2048 },
+    (_, i) => Math.imul((i >> 6) << 26 | (i & 63) << 10, by),
+  );
+  for (const seed of [1, 123_456_789, -99_999_999]) {
+    const table = new FlowTable<Flow>(seed);
+    const buckets = new Map<number, number>();
+    for (const pair of pairs) {
+      const flow: Flow = {
+        local: 0x0a000001,
+        localPort: pair & 0xffff,
+        remote: 0x0a000002,
+        remotePort: pair >>> 16,
+        hash: 0,
+        next: undefined,
+      };
+      table.add(flow);
+      buckets.set(flow.hash & 1023, (buckets.get(flow.hash & 1023) ?? 0) + 1);
+    }
+    assert.ok(Math.max(...buckets.values()) < 40, `${seed}: ${buckets.size} buckets`);
   }
 });
 
@@ -182,11 +214,55 @@ Deno.test("Pacing spreads a window over its round trip, with a small burst", () 
   assert.ok(now > 75 && now < 84, `it took ${now} ms`);
 });
 
+Deno.test("Pacing works off what was sent ahead at the rate of now when that is higher", () => {
+  const pacing = new Pacing();
+  pacing.rate = 0.2;
+  pacing.sent(1500, 0);
+  assert.ok(pacing.nextAt(0) > 7000);
+  pacing.rate = 100;
+  assert.ok(pacing.nextAt(0) < 16);
+  // A lower one does not make it last longer.
+  pacing.rate = 0.001;
+  assert.ok(pacing.nextAt(0) < 7600);
+});
+
+Deno.test("L6: a reader that was slow for long has full segments at once when it is not any more", () => {
+  for (const congestion of ["bbr", "cubic"] as const) {
+    const s = new Script({ congestion });
+    s.in({ flags: "S", mss: 1460, sackOk: true, scale: 0 });
+    s.sent();
+    s.wait(40);
+    s.in({ flags: ".", win: 10 });
+    s.c.write(new Uint8Array(60_000));
+    s.end();
+    /** What was sent is acknowledged, and the window is `win`. */
+    const answer = (win: number): void => {
+      s.sent();
+      s.in({ flags: ".", win });
+    };
+    for (let i = 0; i < 60; i++) {
+      s.wait(50);
+      answer(10);
+    }
+    let rounds = 0;
+    for (; s.c.unacknowledged > 0 && rounds < 100; rounds++) {
+      answer(65_535);
+      s.wait(40);
+    }
+    assert.ok(rounds < 40, `${congestion}: ${rounds} round trips`);
+  }
+});
+
 Deno.test("RateLimit allows so many in a second, and no more saved up", () => {
   const limit = new RateLimit(5);
   const burst = (now: number): number =>
     Array.from({ length: 20 }, () => limit.allow(now)).filter(Boolean).length;
   assert.deepEqual([burst(0), burst(0), burst(200), burst(99_000)], [5, 0, 1, 5]);
+});
+
+Deno.test("L6: RateLimit of 0 allows nothing", () => {
+  const limit = new RateLimit(0);
+  for (const now of [0, 1, 99_000]) assert.equal(limit.allow(now), false);
 });
 
 Deno.test("InitialSequence.compute() depends on the secret, all four numbers and the time", () => {
