@@ -89,7 +89,7 @@ export { type ListenOptions, type PendingSyn, TcpListener } from "./net/tcp/list
 export { TcpStreamError, TcpStreams } from "./net/tcp/streams.ts";
 export { Udp } from "./net/tcp/udp.ts";
 export type { UdpHandler, UdpListener, UdpListenHandler, UdpPort } from "./net/tcp/udp_socket.ts";
-export { type PingAnswer, Pinger } from "./net/tcp/ping.ts";
+export { type PingAnswer, Pinger, type PingOptions } from "./net/tcp/ping.ts";
 export type { ConnectFault } from "./net/tcp/tcp.ts";
 export { InterfaceRunner } from "./net/vlan/interface_runner.ts";
 export { JoinedInterface } from "./net/vlan/joined_interface.ts";

@@ -102,7 +102,8 @@ export class UdpQueue {
       const length = this.#length[i] ?? 0;
       this.at = this.#at[i] ?? 0;
       this.length = Math.max(0, length);
-      this.error = ERROR_KINDS[-1 - length];
+      // A negative index would be made a string.
+      this.error = length < 0 ? ERROR_KINDS[-1 - length] : undefined;
       this.local = this.#local[i] ?? 0;
       this.localPort = this.#localPort[i] ?? 0;
       this.remote = this.#remote[i] ?? 0;

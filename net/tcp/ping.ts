@@ -2,7 +2,7 @@
  * Echo requests of ours and their answers (RFC 792, RFC 1122 section 3.2.2.6).
  *
  * ```ts
- * const pinger = new Pinger({ stack, address, random });
+ * const pinger = new Pinger({ stack, address, mtu, random });
  * stack.register(PROTOCOL.icmp, pinger);      // it hands everything on to the stack's own ICMP
  * pinger.send(to, { bytes: 56, timeoutMs: 1000 }, now, (answer) => ...);
  * ```
@@ -27,6 +27,8 @@ import type { Stack } from "./stack.ts";
 export const MAX_PINGS = 1024;
 /** Most bytes of data in a request. */
 export const MAX_PING_BYTES = 1024;
+/** What every stack can send at once (RFC 791 section 3.2). */
+const DEFAULT_MTU = 576;
 
 /** What became of a request; times in ms. */
 export type PingAnswer =
@@ -58,23 +60,30 @@ interface Waiting {
 export class Pinger implements Protocol, EchoReplies {
   readonly #stack: Pick<Stack, "ip" | "icmp">;
   readonly #address: IpAddress;
+  readonly #mtu: number;
   readonly #identifier: number;
   readonly #waiting = new Map<number, Waiting>();
   /** Those whose answer has come and was not told yet. */
   readonly #answered: Waiting[] = [];
+  /** The request that is being sent. */
+  readonly #message = new Uint8Array(ICMP_HEADER_LEN + MAX_PING_BYTES);
+  readonly #view = viewOf(this.#message);
   #sequence: number;
 
   /** Nothing is asked yet; to be registered with the stack for ICMP. */
-  constructor({ stack, address, random }: {
+  constructor({ stack, address, mtu = DEFAULT_MTU, random }: {
     /** The stack. */
     readonly stack: Pick<Stack, "ip" | "icmp">;
     /** Its address, unsigned 32 bits. */
     readonly address: number;
+    /** Largest packet, in bytes; longer requests go in fragments. @default {576} */
+    readonly mtu?: number;
     /** Random bytes. */
     readonly random: (length: number) => Uint8Array;
   }) {
     this.#stack = stack;
     this.#address = toIpAddress(address);
+    this.#mtu = mtu;
     const start = viewOf(random(4));
     this.#identifier = start.getUint16(0);
     this.#sequence = start.getUint16(2);
@@ -87,7 +96,7 @@ export class Pinger implements Protocol, EchoReplies {
   }
 
   /**
-   * Sends one request at the next `flush`; `done` is called once.
+   * Sends one request, in fragments above the MTU; `done` is called once.
    *
    * @returns Why not; undefined: it was sent.
    */
@@ -101,24 +110,38 @@ export class Pinger implements Protocol, EchoReplies {
     if (!isUnicast(to) || to === this.#address) return "bad-address";
     if (!Number.isInteger(bytes) || bytes < 0 || bytes > MAX_PING_BYTES) return "bad-size";
     if (this.#waiting.size >= MAX_PINGS) return "too-many";
-    const { ip } = this.#stack;
-    const total = IPV4_HEADER_LEN + ICMP_HEADER_LEN + bytes;
-    const at = ip.reserve(total);
-    if (at < 0) return "no-room";
     // At most MAX_PINGS of 65536 numbers are taken.
     do this.#sequence = (this.#sequence + 1) & 0xffff; while (this.#waiting.has(this.#sequence));
-    const { view } = ip;
-    const icmp = at + IPV4_HEADER_LEN;
-    view.setUint16(icmp, ICMP.echoRequest << 8);
-    view.setUint16(icmp + ICMP_CHECKSUM, 0);
-    view.setUint16(icmp + ICMP_REST, this.#identifier);
-    view.setUint16(icmp + ICMP_REST + 2, this.#sequence);
-    for (let i = 0; i < bytes; i++) view.setUint8(icmp + ICMP_HEADER_LEN + i, i);
-    view.setUint16(icmp + ICMP_CHECKSUM, ~nativeSum(view, icmp, total - IPV4_HEADER_LEN), true);
-    ip.send(at, this.#address, to, PROTOCOL.icmp, total);
+    const sequence = this.#sequence;
     const endsAt = now + timeoutMs;
-    this.#waiting.set(this.#sequence, { to, sentAt: now, endsAt, bytes, done, answer: undefined });
-    return undefined;
+    // Before it is sent: some sinks deliver at once, and the answer is here when they return.
+    this.#waiting.set(sequence, { to, sentAt: now, endsAt, bytes, done, answer: undefined });
+    if (this.#request(to, sequence, bytes)) return undefined;
+    this.#waiting.delete(sequence);
+    return "no-room";
+  }
+
+  /** False when there was no room for all of it. */
+  #request(to: IpAddress, sequence: number, bytes: number): boolean {
+    const message = this.#message;
+    const view = this.#view;
+    const size = ICMP_HEADER_LEN + bytes;
+    view.setUint16(0, ICMP.echoRequest << 8);
+    view.setUint16(ICMP_CHECKSUM, 0);
+    view.setUint16(ICMP_REST, this.#identifier);
+    view.setUint16(ICMP_REST + 2, sequence);
+    for (let i = 0; i < bytes; i++) view.setUint8(ICMP_HEADER_LEN + i, i);
+    view.setUint16(ICMP_CHECKSUM, ~nativeSum(view, 0, size), true);
+    const { ip } = this.#stack;
+    const total = IPV4_HEADER_LEN + size;
+    if (total > this.#mtu) {
+      return ip.sendPieces(message, size, this.#address, to, PROTOCOL.icmp, this.#mtu);
+    }
+    const at = ip.reserve(total);
+    if (at < 0) return false;
+    ip.buffer.set(message.subarray(0, size), at + IPV4_HEADER_LEN);
+    ip.send(at, this.#address, to, PROTOCOL.icmp, total);
+    return true;
   }
 
   /** See {@link Protocol.owns}. */
@@ -158,15 +181,16 @@ export class Pinger implements Protocol, EchoReplies {
     }
   }
 
-  /** Ends what has waited too long. */
+  /** Ends what has waited too long. Whoever was told may want to send: then it is due at once again. */
   tick(now: number): number {
     let due = Infinity;
     for (const [sequence, { endsAt }] of this.#waiting) {
       if (endsAt <= now) this.#answer(sequence, { kind: "timeout" });
       else due = Math.min(due, endsAt);
     }
+    if (this.#answered.length === 0) return due;
     this.flush();
-    return due;
+    return now;
   }
 
   #answer(sequence: number, answer: PingAnswer): void {

@@ -94,6 +94,42 @@ Deno.test("send() says why not when it cannot", () => {
   assert.equal(ask(pair, RIGHT).fault, "too-many");
 });
 
+Deno.test("L6: a request that is longer than the MTU goes in fragments, and is answered", () => {
+  const pair = new Pair(576);
+  for (const bytes of [548, 549, MAX_PING_BYTES]) {
+    const { answers } = ask(pair, RIGHT, bytes);
+    const sent = pair.left.sink.take();
+    assert.ok(sent.every((packet) => packet.length <= 576));
+    assert.equal(sent.length, bytes === 548 ? 1 : 2);
+    for (const packet of sent) pair.right.stack.input(packet, 0, packet.length, pair.now);
+    pair.settle();
+    assert.deepEqual(answers.map(({ kind }) => kind), ["reply"]);
+  }
+});
+
+Deno.test("L6: send() says no-room, and waits for nothing, when a fragment has none", () => {
+  const pair = new Pair(576);
+  const socket = pair.left.udp.bind({ handler: { onDatagram(): void {} } });
+  assert.ok(typeof socket === "object");
+  // One place is left.
+  for (let i = 0; i < 4095; i++) socket.sendTo(RIGHT, 9, new Uint8Array(1));
+  assert.equal(ask(pair, RIGHT, MAX_PING_BYTES).fault, "no-room");
+  assert.equal(pair.left.pinger.waiting, 0);
+});
+
+Deno.test("L6: tick() is due again at once when somebody was told, who may have connected", () => {
+  const { left, now } = new Pair();
+  const connect = (): void => {
+    left.stack.connect({ to: RIGHT, port: 80, handler: {} });
+  };
+  left.pinger.send(RIGHT + 9, { timeoutMs: 10 }, now, connect);
+  left.stack.flush(now);
+  left.sink.take();
+  assert.equal(left.stack.tick(now + 10), now + 10);
+  left.stack.tick(now + 10);
+  assert.equal(left.sink.take().length, 1);
+});
+
 /** Makes a packet from a router of what lies behind its headers. */
 function sign(packet: Uint8Array): void {
   swapAndSign(packet, RIGHT + 7);

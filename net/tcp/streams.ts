@@ -5,16 +5,19 @@
  * ```ts
  * const streams = new TcpStreams(() => stackNeedsFlush());
  * const made = stack.connect({ to, port, handler: streams });
+ * if (typeof made === "object") streams.attach(made); // otherwise there is no connection
  * await streams.opened;
  * await streams.writable.getWriter().write(bytes);
  * for await (const bytes of streams.readable) ...;
  * ```
  *
  * - `readable` ends at their FIN; reading at leisure closes the window. `cancel` aborts the connection
- *   unless their FIN has come.
+ *   unless their FIN has come: then it only drops what is unread.
  * - `writable`: a write resolves when the stack has taken all of it; `close` sends FIN after what was
- *   written and resolves; `abort` resets.
+ *   written and resolves; `abort` resets, also while a write waits.
  * - An end other than in order errors both with {@link TcpStreamError}.
+ * - Disposing of them aborts a connection that is not over. It is also what ends a `pipeTo` that waits
+ *   for a write: by its standard, an abort signal of its own waits for the write too.
  *
  * @module
  */
@@ -38,7 +41,7 @@ export class TcpStreamError extends Error {
 }
 
 /** A handler with a stream in each direction. */
-export class TcpStreams implements TcpHandler {
+export class TcpStreams implements TcpHandler, Disposable {
   /** What they send. */
   readonly readable: ReadableStream<Uint8Array>;
   /** What is sent to them. */
@@ -51,6 +54,7 @@ export class TcpStreams implements TcpHandler {
   readonly #opened = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<CloseReason>();
   #connection: TcpConnection | undefined;
+  /** How it ended; `aborted` as soon as the owner wants that. */
   #reason: CloseReason | undefined;
   #reader: ReadableStreamDefaultController<Uint8Array> | undefined;
   #writer: WritableStreamDefaultController | undefined;
@@ -58,7 +62,10 @@ export class TcpStreams implements TcpHandler {
   #wanted: (() => void) | undefined;
   /** Set while a write waits for room. */
   #room: PromiseWithResolvers<void> | undefined;
+  /** Their FIN has come. */
+  #isFinIn = false;
   #isReadDone = false;
+  #isWriteDone = false;
 
   /**
    * Streams without a connection yet.
@@ -78,27 +85,42 @@ export class TcpStreams implements TcpHandler {
       cancel: () => {
         this.#isReadDone = true;
         this.#wanted = undefined;
-        if (this.#connection?.ended !== true) this.#abort();
+        if (!this.#isFinIn) return this.#abort();
+        this.#connection?.skip(Infinity);
+        this.#changed();
       },
     }, { highWaterMark: 0 });
     this.writable = new WritableStream<Uint8Array>({
       start: (controller) => {
         this.#writer = controller;
+        // The sink's own `abort` would be called after the write that waits.
+        controller.signal.addEventListener("abort", () => this.#abort());
       },
       write: (bytes) => this.#write(bytes),
       close: () => {
+        this.#isWriteDone = true;
         this.#connection?.end();
         this.#changed();
       },
-      abort: () => this.#abort(),
     });
+  }
+
+  /**
+   * Says which connection it is, as `onOpen` will: what ends it then does so while it is being opened,
+   * and not only after that.
+   */
+  attach(connection: TcpConnection): void {
+    this.#connection = connection;
+    if (this.#reason === "aborted") connection.abort();
+    else if (this.#isWriteDone) connection.end();
+    else return;
+    this.#changed();
   }
 
   /** See {@link TcpHandler.onOpen}. */
   onOpen(connection: TcpConnection): void {
-    this.#connection = connection;
+    this.attach(connection);
     this.#opened.resolve();
-    this.#room?.resolve();
   }
 
   /** See {@link TcpHandler.onReadable}. */
@@ -113,6 +135,7 @@ export class TcpStreams implements TcpHandler {
 
   /** See {@link TcpHandler.onEnd}. */
   onEnd(): void {
+    this.#isFinIn = true;
     this.#wanted?.();
   }
 
@@ -126,6 +149,9 @@ export class TcpStreams implements TcpHandler {
       if (!this.#isReadDone) this.#reader?.error(error);
       this.#isReadDone = true;
       this.#writer?.error(error);
+    } else {
+      // What is unread moves to the stream, so that the stack's memory does not wait for its reader.
+      while (!this.#isReadDone && this.#take());
     }
     this.#room?.resolve();
     this.#wanted?.();
@@ -174,8 +200,16 @@ export class TcpStreams implements TcpHandler {
     this.#room = undefined;
   }
 
+  /** Ends it, now or as soon as there is a connection. */
   #abort(): void {
+    this.#reason ??= "aborted";
+    this.#opened.reject(new TcpStreamError(this.#reason));
     this.#connection?.abort();
     this.#changed();
+  }
+
+  /** Aborts the connection unless it is over: whoever wants it to end in order awaits `closed` first. */
+  [Symbol.dispose](): void {
+    this.#abort();
   }
 }

@@ -1,9 +1,16 @@
 import assert from "node:assert/strict";
+import type { TcpConnection } from "./connection.ts";
 import { Pair, RIGHT } from "./pair_fixture.ts";
 import { TcpStreamError, TcpStreams } from "./streams.ts";
 
-/** Two joined pairs of streams; packets move whenever the event loop comes round. */
-function joined(): { pair: Pair; left: TcpStreams; right: TcpStreams } {
+interface Scene {
+  readonly pair: Pair;
+  readonly left: TcpStreams;
+  readonly right: TcpStreams;
+}
+
+/** Two pairs of streams, one of which is accepted; packets move whenever the event loop comes round. */
+function apart(): Scene {
   const pair = new Pair();
   let due = false;
   const changed = (): void => {
@@ -16,8 +23,28 @@ function joined(): { pair: Pair; left: TcpStreams; right: TcpStreams } {
   };
   const left = new TcpStreams(changed);
   const right = new TcpStreams(changed);
-  pair.connect(left, right);
+  pair.right.stack.listen({ port: 80, onSyn: (pending) => void pending.accept(right) });
   return { pair, left, right };
+}
+
+/** Begins to connect the left one. */
+function connect({ pair, left }: Scene, to = RIGHT): TcpConnection {
+  const made = pair.left.stack.connect({ to, port: 80, handler: left });
+  assert.ok(typeof made === "object");
+  return made;
+}
+
+/** Two of them that are joined. */
+function joined(): Scene {
+  const scene = apart();
+  connect(scene);
+  scene.pair.settle();
+  return scene;
+}
+
+/** Lets the event loop come round so many times. */
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 async function all(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
@@ -71,7 +98,7 @@ Deno.test("TcpStreams holds the writer back when nobody reads", async () => {
   let last = -1;
   for (let same = 0; same < 50; last = written) {
     same = last === written ? same + 1 : 0;
-    await new Promise((resolve) => setImmediate(resolve));
+    await turns(1);
   }
   assert.ok(written < 20, `${written} MB were taken`);
   let read = 0;
@@ -108,4 +135,111 @@ Deno.test("TcpStreams rejects opened when nobody listens", async () => {
     (error) => error instanceof TcpStreamError && error.reason === "refused",
   );
   await assert.rejects(streams.readable.getReader().read(), TcpStreamError);
+});
+
+for (const isAttached of [true, false]) {
+  const how = isAttached ? "attached" : "given by onOpen";
+  const begin = (): Scene => {
+    const scene = apart();
+    const made = connect(scene);
+    if (isAttached) scene.left.attach(made);
+    return scene;
+  };
+
+  Deno.test(`L6: close() before the handshake is done sends FIN, connection ${how}`, async () => {
+    const { left, right } = begin();
+    await left.writable.close();
+    assert.equal((await all(right.readable)).length, 0);
+    await right.writable.close();
+    assert.equal(await left.closed, "closed");
+  });
+
+  for (const what of ["abort", "cancel", "dispose"] as const) {
+    Deno.test(`L6: ${what} before the handshake is done ends it, connection ${how}`, async () => {
+      const { pair, left } = begin();
+      if (what === "abort") await left.writable.abort();
+      else if (what === "cancel") await left.readable.cancel();
+      else left[Symbol.dispose]();
+      await assert.rejects(left.opened, { reason: "aborted" });
+      await turns(20);
+      assert.equal(await left.closed, "aborted");
+      assert.equal(pair.left.stack.use.connections, 0);
+    });
+  }
+}
+
+Deno.test("L6: what is attached after a wish is ended by it, though nobody answers", async () => {
+  const scene = apart();
+  const made = connect(scene, RIGHT + 5);
+  await scene.left.writable.abort();
+  await turns(5);
+  scene.left.attach(made);
+  assert.equal(await scene.left.closed, "aborted");
+  assert.equal(scene.pair.left.stack.use.connections, 0);
+});
+
+Deno.test("L6: abort() resets while a write waits for a reader who has stopped", async () => {
+  const { pair, left, right } = joined();
+  const writer = left.writable.getWriter();
+  const writing = writer.write(new Uint8Array(20_000_000));
+  const failing = assert.rejects(writing, { reason: "aborted" });
+  await turns(200);
+  assert.ok(pair.left.stack.use.bufferBytes > 0);
+  await writer.abort();
+  await failing;
+  assert.equal(await left.closed, "aborted");
+  assert.equal(await right.closed, "reset");
+  assert.deepEqual([pair.left.stack.use.connections, pair.left.stack.use.bufferBytes], [0, 0]);
+});
+
+Deno.test("L6: abort() ends a write that waits for the handshake", async () => {
+  const scene = apart();
+  scene.left.attach(connect(scene, RIGHT + 5));
+  const writer = scene.left.writable.getWriter();
+  const failing = assert.rejects(writer.write(new Uint8Array(5)), { reason: "aborted" });
+  await turns(5);
+  await writer.abort();
+  await failing;
+  assert.equal(await scene.left.closed, "aborted");
+  assert.equal(scene.pair.left.stack.use.connections, 0);
+});
+
+Deno.test("L6: disposing ends a pipeTo that waits for a write", async () => {
+  const { pair, left, right } = joined();
+  const from = new ReadableStream({
+    pull: (controller) => controller.enqueue(new Uint8Array(20_000_000)),
+  });
+  const failing = assert.rejects(from.pipeTo(left.writable), { reason: "aborted" });
+  await turns(200);
+  left[Symbol.dispose]();
+  await failing;
+  assert.equal(await right.closed, "reset");
+  assert.equal(pair.left.stack.use.connections, 0);
+});
+
+Deno.test("L6: cancel() after their FIN drops what is unread and leaves the way out open", async () => {
+  const { pair, left, right } = joined();
+  const writer = left.writable.getWriter();
+  await writer.write(new Uint8Array(1000));
+  await writer.close();
+  await turns(20);
+  assert.ok(pair.right.stack.use.bufferBytes > 0);
+  await right.readable.cancel();
+  assert.equal(pair.right.stack.use.bufferBytes, 0);
+  const back = right.writable.getWriter();
+  await back.write(new Uint8Array([1, 2, 3]));
+  await back.close();
+  assert.deepEqual(await all(left.readable), new Uint8Array([1, 2, 3]));
+  assert.equal(await right.closed, "closed");
+});
+
+Deno.test("L6: a connection that has ended in order leaves nothing unread with the stack", async () => {
+  const { pair, left, right } = joined();
+  const writer = right.writable.getWriter();
+  await writer.write(BYTES.subarray(0, 100_000));
+  await writer.close();
+  await left.writable.close();
+  assert.deepEqual(await Promise.all([left.closed, right.closed]), ["closed", "closed"]);
+  assert.equal(pair.left.stack.use.bufferBytes, 0);
+  assert.deepEqual(await all(left.readable), BYTES.subarray(0, 100_000));
 });

@@ -58,7 +58,7 @@ export interface UdpPorts {
 }
 
 /** A bound port. */
-export class UdpPort {
+export class UdpPort implements Disposable {
   /** Its number. */
   readonly port: number;
   readonly #udp: UdpPorts;
@@ -83,6 +83,11 @@ export class UdpPort {
   /** Frees the port; what waits for it is forgotten. */
   close(): void {
     this.#udp.close(this);
+  }
+
+  /** Closes it. */
+  [Symbol.dispose](): void {
+    this.close();
   }
 }
 
@@ -113,7 +118,7 @@ export interface UdpListeners {
 }
 
 /** Takes what no bound port takes, and speaks as any address and port. */
-export class UdpListener {
+export class UdpListener implements Disposable {
   readonly #udp: UdpListeners;
 
   /** Made by `Udp.listen`. */
@@ -160,5 +165,10 @@ export class UdpListener {
   /** Listens no more; what waits is forgotten. */
   close(): void {
     this.#udp.unlisten(this);
+  }
+
+  /** Closes it. */
+  [Symbol.dispose](): void {
+    this.close();
   }
 }

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { PROTOCOL, writeIpv4 } from "../wire/ipv4.ts";
 import { writeUdp } from "../wire/udp.ts";
 import { LEFT, Pair, RIGHT } from "./pair_fixture.ts";
-import { WAITING } from "./_udp_queue.ts";
+import { UdpQueue, WAITING } from "./_udp_queue.ts";
 import { MAX_UDP_PAYLOAD } from "./udp.ts";
 import type { UdpHandler, UdpListener, UdpListenHandler, UdpPort } from "./udp_socket.ts";
 
@@ -100,6 +100,34 @@ Deno.test("bind() refuses a port that is taken, and gives it out again once it i
   const ports = new Set(Array.from({ length: 4095 }, () => bound(pair, "left").socket.port));
   assert.equal(ports.size, 4095);
   assert.equal(pair.left.udp.bind({ handler: new Kept() }), "too-many-sockets");
+});
+
+Deno.test("L6: disposing of a port and of a listener closes them", () => {
+  const pair = new Pair(1400, true);
+  {
+    using socket = bound(pair, "right", 53).socket;
+    using _listener = listening(pair).listener;
+    assert.equal(socket.port, 53);
+    assert.equal(pair.right.udp.bind({ port: 53, handler: new Kept() }), "in-use");
+  }
+  bound(pair, "right", 53);
+  listening(pair);
+});
+
+Deno.test("L6: UdpQueue.next() makes no property name of a datagram's length", () => {
+  const queue = new UdpQueue();
+  assert.ok(queue.add(new Uint8Array(100), 0, 100, 1, 2, 3, 4));
+  assert.ok(queue.addError("too-big", 1, 2, 3, 4));
+  let asked = 0;
+  Object.defineProperty(Object.prototype, "-101", { configurable: true, get: () => asked++ });
+  try {
+    assert.ok(queue.next());
+  } finally {
+    Reflect.deleteProperty(Object.prototype, "-101");
+  }
+  assert.deepEqual([asked, queue.length, queue.error], [0, 100, undefined]);
+  assert.ok(queue.next());
+  assert.deepEqual([queue.length, queue.error], [0, "too-big"]);
 });
 
 Deno.test("close() forgets what waits, also for the next owner of the port", () => {

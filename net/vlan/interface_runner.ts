@@ -21,10 +21,12 @@
 
 import { OmertaError } from "../../lib/core/errors.ts";
 import type { TcpOptions } from "../tcp/connection.ts";
+import type { PingAnswer, PingOptions } from "../tcp/ping.ts";
 import { TcpStreams } from "../tcp/streams.ts";
 import { addressOf } from "./_options.ts";
 import type { NetworkInterface } from "./network_interface.ts";
 import { PacketQueue } from "./packet_queue.ts";
+import { UserspaceInterface } from "./userspace_interface.ts";
 
 /** Longest time that a timer of the runtime takes (ms). */
 const MOST_MS = 2 ** 31 - 1;
@@ -99,8 +101,30 @@ export class InterfaceRunner implements Disposable {
         `Cannot connect to ${to}: ${made ?? `interface ${this.#link.name} has no sockets`}`,
       );
     }
+    streams.attach(made);
     this.wake();
     return streams;
+  }
+
+  /**
+   * Asks for an echo.
+   *
+   * @param to Their IPv4 address.
+   * @returns What became of it; `timeout` when the interface is stopped before.
+   * @throws {OmertaError} `bad-address`; `ping-failed` when the interface sends no pings of its own, or
+   * not this one.
+   */
+  async ping(to: string, options: PingOptions): Promise<PingAnswer> {
+    const address = addressOf(to);
+    const link = this.#link;
+    link.begin(performance.now());
+    const { promise, resolve } = Promise.withResolvers<PingAnswer>();
+    const fault = link instanceof UserspaceInterface
+      ? link.ping(address, options, resolve)
+      : `interface ${link.name} sends no pings`;
+    if (fault !== undefined) throw new OmertaError("ping-failed", `Cannot ping ${to}: ${fault}`);
+    this.wake();
+    return await promise;
   }
 
   #turn(): void {
@@ -140,7 +164,10 @@ export class InterfaceRunner implements Disposable {
     this.#stopped = true;
     clearTimeout(this.#timer);
     if (this.#soon !== undefined) clearImmediate(this.#soon);
-    this.#link.stop();
-    this.#send();
+    try {
+      this.#link.stop();
+    } finally {
+      this.#send();
+    }
   }
 }

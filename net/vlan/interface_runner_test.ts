@@ -78,6 +78,63 @@ Deno.test("connect() fails as TCP does, and its connections end with the runner"
   assert.throws(() => scene.left.connect("10.0.0.2", 80), { code: "dial-failed" });
 });
 
+Deno.test("L6: ping() counts its time from now, however long nothing happened", async () => {
+  const here = userspaceAt("10.0.0.1");
+  using scene = new Scene(here, userspaceAt("10.0.0.2"));
+  const { performance } = globalThis;
+  const later = { now: (): number => performance.now() + 3_600_000 };
+  Object.assign(globalThis, { performance: later });
+  try {
+    for (let i = 0; i < 2; i++) {
+      const answer = await scene.left.ping("10.0.0.2", { timeoutMs: 60_000 });
+      assert.equal(answer.kind, "reply");
+    }
+  } finally {
+    Object.assign(globalThis, { performance });
+  }
+});
+
+Deno.test("L6: ping() fails as a ping does", async () => {
+  const [memory, there] = [
+    new MemoryInterface({ address: "10.0.0.1", mtu: 1400 }),
+    userspaceAt("10.0.0.2"),
+  ];
+  using scene = new Scene(memory, there);
+  const options = { timeoutMs: 10 };
+  const { left, right } = scene;
+  assert.deepEqual(await right.ping("10.0.0.9", options), { kind: "timeout" });
+  await assert.rejects(right.ping("10.0.0.2", options), { code: "ping-failed" });
+  await assert.rejects(right.ping("web", options), { code: "bad-address" });
+  await assert.rejects(left.ping("10.0.0.2", options), {
+    code: "ping-failed",
+    message: "Cannot ping 10.0.0.2: interface memory sends no pings",
+  });
+});
+
+Deno.test("L6: a connection that nobody answers ends as soon as its streams are aborted", async () => {
+  const here = userspaceAt("10.0.0.1");
+  using scene = new Scene(here, userspaceAt("10.0.0.2"));
+  const { closed, writable } = scene.left.connect("10.0.0.9", 80);
+  await writable.abort();
+  assert.equal(await closed, "aborted");
+  assert.equal(here.stack.use.connections, 0);
+});
+
+Deno.test("L6: disposing sends the resets, whatever an owner throws", async () => {
+  const [here, there] = [userspaceAt("10.0.0.1"), userspaceAt("10.0.0.2")];
+  using scene = new Scene(here, there);
+  there.stack.listen({ port: 80, onSyn: (pending) => void pending.accept({}) });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const onClose = (): void => {
+    throw new Error("Boom");
+  };
+  here.dialTcp(there.address, 80, { onOpen: () => resolve(), onClose });
+  await promise;
+  await until(() => there.stack.use.connections === 1, { what: "the connection" });
+  assert.throws(() => scene.left[Symbol.dispose](), { message: "Boom" });
+  await until(() => there.stack.use.connections === 0, { what: "the reset" });
+});
+
 Deno.test("InterfaceRunner carries what memory interfaces send", async () => {
   const [here, there] = ["10.0.0.1", "10.0.0.2"].map((address) =>
     new MemoryInterface({ address, mtu: 1400 })

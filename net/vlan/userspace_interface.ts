@@ -80,9 +80,9 @@ export class UserspaceInterface implements NetworkInterface {
     const control = congestion === undefined ? {} : { congestion };
     const settings = { random, now, limits, promiscuous, ...control };
     this.stack = new Stack({ address, mtu, out: NOWHERE, ...settings });
-    const parts = { stack: this.stack, address, random };
+    const parts = { stack: this.stack, address, mtu, random };
     const { firstPort } = limits;
-    this.udp = new Udp({ ...parts, mtu, ...(firstPort === undefined ? {} : { firstPort }) });
+    this.udp = new Udp({ ...parts, ...(firstPort === undefined ? {} : { firstPort }) });
     this.#pinger = new Pinger(parts);
     this.stack.register(PROTOCOL.udp, this.udp);
     this.stack.register(PROTOCOL.icmp, this.#pinger);
@@ -131,7 +131,8 @@ export class UserspaceInterface implements NetworkInterface {
   }
 
   /**
-   * Sends one echo request; `done` is called once, by {@link tick} or the end of a batch.
+   * Sends one echo request, whose time counts from the last {@link begin}; `done` is called once, by
+   * {@link tick} or the end of a batch.
    *
    * @param to Their address, unsigned 32 bits.
    * @returns Why not; undefined: it was sent.
@@ -141,7 +142,7 @@ export class UserspaceInterface implements NetworkInterface {
     options: PingOptions,
     done: (answer: PingAnswer) => void,
   ): PingFault | undefined {
-    return this.#pinger.send(to, options, this.#now, done);
+    return this.#stopped ? "no-room" : this.#pinger.send(to, options, this.#now, done);
   }
 
   /** See {@link NetworkInterface.tick}. */
@@ -152,21 +153,38 @@ export class UserspaceInterface implements NetworkInterface {
     return this.stack.tick(now);
   }
 
-  /** See {@link NetworkInterface.stop}: pings that wait end as after their time. */
+  /**
+   * See {@link NetworkInterface.stop}: pings that wait end as after their time. Of what handlers throw
+   * the first error comes out, when all of them have been told.
+   */
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    const errors: unknown[] = [];
     try {
       this.stack.abort();
-      this.stack.flush(this.#now);
-      this.#pinger.tick(Infinity);
+      insist(() => this.stack.flush(this.#now), errors);
+      insist(() => this.#pinger.tick(Infinity), errors);
     } finally {
       this.stack.redirect(NOWHERE);
     }
+    if (errors.length > 0) throw errors[0];
   }
 
   /** Stops. */
   [Symbol.dispose](): void {
     this.stop();
+  }
+}
+
+/** Tells owners until all are told: an error that one throws leaves the others for the next call. */
+function insist(tell: () => void, errors: unknown[]): void {
+  for (;;) {
+    try {
+      tell();
+      return;
+    } catch (error) {
+      errors.push(error);
+    }
   }
 }

@@ -137,6 +137,47 @@ Deno.test("stop() resets connections, tells their owners, and lets nothing in or
   assert.deepEqual([right.stack.use.connections, right.stack.use.pending], [0, 0]);
 });
 
+Deno.test("L6: stop() tells every owner, whatever some of them throw, and throws the first of it", () => {
+  const link = userspaceAt("10.0.0.1");
+  link.start(new PacketQueue());
+  const told: string[] = [];
+  const tell = (who: string): void => {
+    // Nothing begins any more, or it would never be told its end.
+    told.push(`${who}: ${link.ping(RIGHT, { timeoutMs: 1 }, () => {})}`);
+    throw new Error(who);
+  };
+  for (const who of ["one", "two"]) link.dialTcp(RIGHT, 80, { onClose: () => tell(who) });
+  for (const who of ["three", "four"]) link.ping(RIGHT, { timeoutMs: 1e6 }, () => tell(who));
+  assert.throws(() => link.stop(), { message: "one" });
+  assert.deepEqual(told, ["one", "two", "three", "four"].map((who) => `${who}: no-room`));
+  link.stop();
+  assert.equal(told.length, 4);
+});
+
+Deno.test("L6: ping() hears of the answer through a sink that delivers at once", () => {
+  const [left, right] = [userspaceAt("10.0.0.1"), userspaceAt("10.0.0.2")];
+  left.start(right.inbound);
+  right.start(left.inbound);
+  const answers: PingAnswer[] = [];
+  left.ping(RIGHT, { timeoutMs: 1000 }, (answer) => void answers.push(answer));
+  left.tick(1);
+  assert.deepEqual(answers, [{ kind: "reply", roundTripMs: 0 }]);
+});
+
+Deno.test("L6: ping() sends whole what fits into the MTU of the interface, and else fragments", () => {
+  for (const [mtu, packets] of [[1052, 1], [1051, 2]] as const) {
+    const link = new UserspaceInterface({ address: "10.0.0.1", mtu, now: 0 });
+    const out = new PacketQueue();
+    link.start(out);
+    link.ping(RIGHT, { timeoutMs: 1, bytes: 1024 }, () => {});
+    let sent = 0;
+    for (let one = out.take(); one !== undefined; one = out.take(), sent++) {
+      assert.ok(one.length <= mtu);
+    }
+    assert.equal(sent, packets);
+  }
+});
+
 Deno.test("owns() tells what is the interface's own", () => {
   const { left, right, wire } = new Scene();
   const out = new PacketQueue();
