@@ -22,6 +22,9 @@ import { type EventLog, logger } from "../core/log.ts";
 import { type ProxyRequest, proxyWords } from "./proxy_request.ts";
 import { MAX_REMEMBERED, type ProxyStore, type RememberedProxy } from "./proxy_store.ts";
 
+/** Longest path of the socket of `omerta nc`, in bytes. */
+export { UNIX_PATH_MAX as MAX_PIPE_PATH } from "../../net/os/stream_socket.ts";
+
 /** Time between two tries to open what could not be opened, in ms. */
 export const RETRY_MS = 5_000;
 
@@ -157,14 +160,14 @@ export class OpenProxies implements Disposable {
   }
 
   /**
-   * Waits until `signal` aborts, then closes it; or until it is closed otherwise.
+   * Waits until `signal` aborts, then closes it; or until it is closed otherwise, which it may have
+   * been since it was opened.
    *
    * @returns Whether it was closed otherwise.
-   * @throws {OmertaError} `unknown-proxy`.
    */
   async hold(id: string, signal: AbortSignal): Promise<boolean> {
-    await this.#find(id);
-    const closed = this.#entries.get(id)?.closed.signal ?? AbortSignal.abort();
+    const closed = this.#entries.get(id)?.closed.signal;
+    if (closed === undefined) return true;
     const either = AbortSignal.any([signal, closed]);
     if (!either.aborted) {
       await new Promise<void>((resolve) =>

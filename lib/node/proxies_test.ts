@@ -120,7 +120,6 @@ Deno.test("hold() closes it when its client goes away, and ends when it is close
   gone.abort();
   assert.equal(await held, false);
   assert.equal(s.plane.open.has(id), false);
-  await assert.rejects(s.proxies.hold(id, gone.signal), { code: "unknown-proxy" });
 
   const other = await s.proxies.open(socks, false);
   const alsoHeld = s.proxies.hold(other.id, new AbortController().signal);
@@ -195,4 +194,17 @@ Deno.test("G6: open() refuses more than the cap, whether the others are open or 
   await assert.rejects(s.proxies.open(free, true), { code: "too-many-proxies", exit: 5 });
   await s.proxies.close("00000000");
   assert.equal((await s.proxies.open(free, true)).error, undefined);
+});
+
+Deno.test("G6: hold() says of one that was closed since it was opened that it was closed", async () => {
+  using s = scene();
+  const { id } = await s.proxies.open(FORWARD, false);
+  await s.proxies.close(id);
+  assert.equal(await s.proxies.hold(id, new AbortController().signal), true);
+  // Also when that falls into the same moment.
+  const other = await s.proxies.open(FORWARD, false);
+  const closing = s.proxies.close(other.id);
+  const held = s.proxies.hold(other.id, new AbortController().signal);
+  await closing;
+  assert.equal(await held, true);
 });

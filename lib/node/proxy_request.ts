@@ -18,6 +18,12 @@ const Place = z.strictObject({
   port: Port,
 });
 
+/** What names a VM: inside there is IPv4 only, so no address has a colon. */
+const Host = z.string().regex(
+  /^[A-Za-z0-9._-]{1,253}$/,
+  "want the name, id or IPv4 address of a VM",
+);
+
 /** Name of a user, or a password: 1 to 255 bytes. */
 const Secret = z.string().min(1).refine(
   (text) => new TextEncoder().encode(text).length <= 255,
@@ -32,7 +38,7 @@ export const ProxyRequest = z.discriminatedUnion("kind", [
     /** Where to listen. */
     listen: Place,
     /** Name, id or address of the VM. */
-    host: z.string().min(1).max(253),
+    host: Host,
     /** Its port. */
     port: Port,
   }),
@@ -67,7 +73,10 @@ export function proxyWords(
 ): { readonly listen: string; readonly to: string | undefined } {
   switch (request.kind) {
     case "forward":
-      return { listen: placeText(request.listen), to: `${request.host}:${request.port}` };
+      return {
+        listen: placeText(request.listen),
+        to: placeText({ address: request.host, port: request.port }),
+      };
     case "reverse":
       return { listen: `${request.port}`, to: placeText(request.to) };
     case "socks":

@@ -263,9 +263,17 @@ class LinuxSocket implements StreamSocket, Entry {
   }
 
   get remoteAddress(): string | undefined {
+    return this.#addressOf("getpeername");
+  }
+
+  get localAddress(): string | undefined {
+    return this.#addressOf("getsockname");
+  }
+
+  #addressOf(side: "getpeername" | "getsockname"): string | undefined {
     const name = fixedBytes(SOCKADDR_LEN);
     const { call } = this.#streams.c;
-    if (call.getpeername(this.#fd.number, name, cInt(name.length)) !== 0) return undefined;
+    if (call[side](this.#fd.number, name, cInt(name.length)) !== 0) return undefined;
     return addressIn(name);
   }
 

@@ -9,10 +9,10 @@
  * @module
  */
 
-import { messageOf } from "../../lib/core/errors.ts";
 import { copyBytes } from "../wire/bytes.ts";
 import { parseIpv4, parseIpv6 } from "../wire/ip_address.ts";
 import { OTHERS_MASK, removeSocketFile } from "./_socket_file.ts";
+import { Endpoint } from "./endpoint.ts";
 import type { Watchable } from "./packet_socket.ts";
 import {
   listenFailed,
@@ -72,7 +72,7 @@ class PortableStreams implements Streams {
       return new PortableListener(this, openListener(address), address, onConnection);
     } catch (cause) {
       if (cause instanceof Deno.errors.AddrInUse) throw streamInUse(address, cause);
-      throw listenFailed(address, messageOf(cause), cause);
+      throw listenFailed(address, codeOf(cause) ?? "", cause);
     }
   }
 
@@ -144,6 +144,11 @@ async function openConnection(address: StreamAddress): Promise<Deno.Conn> {
   return await Deno.connect({ hostname: address.address, port: address.port });
 }
 
+/** An address of IP; that of IPv4 is written so, also when it has come by a socket of IPv6. */
+function addressIn(address: Deno.Addr | undefined): string | undefined {
+  return address?.transport === "tcp" ? Endpoint.of(address.hostname, 0)?.address : undefined;
+}
+
 function noDelay(conn: Deno.Conn): void {
   if (isTcp(conn)) conn.setNoDelay(true);
 }
@@ -152,8 +157,14 @@ function isTcp(conn: Deno.Conn): conn is Deno.TcpConn {
   return conn.localAddr.transport === "tcp";
 }
 
+/** What the system calls an error, as in `EACCES`. */
+function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error && "code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
 function faultOf(error: unknown): StreamFault {
-  switch (error instanceof Error && "code" in error ? error.code : undefined) {
+  switch (codeOf(error)) {
     case "ECONNREFUSED":
     case "ENOENT":
       return "refused";
@@ -239,8 +250,11 @@ class PortableSocket implements StreamSocket, Entry {
   }
 
   get remoteAddress(): string | undefined {
-    const address = this.#conn?.remoteAddr;
-    return address?.transport === "tcp" ? address.hostname : undefined;
+    return addressIn(this.#conn?.remoteAddr);
+  }
+
+  get localAddress(): string | undefined {
+    return addressIn(this.#conn?.localAddr);
   }
 
   get ready(): boolean {

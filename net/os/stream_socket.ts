@@ -16,7 +16,7 @@
  * @module
  */
 
-import { EXIT, OmertaError } from "../../lib/core/errors.ts";
+import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import type { Watchable } from "./packet_socket.ts";
 
 /** Where to listen or to connect to. */
@@ -85,6 +85,8 @@ export interface StreamSocket extends Disposable {
   readonly connecting: boolean;
   /** The other side's address, when that is one of IP; undefined otherwise, and when it is gone. */
   readonly remoteAddress: string | undefined;
+  /** The address here that the other side reached, or was reached from; undefined as above. */
+  readonly localAddress: string | undefined;
   /** How it failed; undefined: it did not. */
   readonly fault: StreamFault | undefined;
   /** Tells the owner when there is something to read, and when `write` takes bytes. */
@@ -168,13 +170,47 @@ export function streamInUse(address: StreamAddress, cause?: unknown): OmertaErro
   );
 }
 
-/** The error for an address that cannot be listened on. */
-export function listenFailed(address: StreamAddress, why: string, cause?: unknown): OmertaError {
+/** What the system says of an address and port, in words, and what its user can do about it. */
+const LISTEN_FAULTS: Readonly<Record<string, { readonly why: string; readonly next: string }>> = {
+  EACCES: {
+    why: "this user may not use that port",
+    next: "Choose a port above 1023",
+  },
+  EADDRNOTAVAIL: {
+    why: "this computer does not have that address",
+    next: 'Choose one that it has ("ip address" names them), or 127.0.0.1',
+  },
+  // What it says of fe80::1 without an interface, for which an address here has no room.
+  EINVAL: {
+    why: "the system takes no such address to listen on",
+    next: "Choose one that is neither link-local nor multicast, or 127.0.0.1",
+  },
+};
+
+/**
+ * The error for an address that cannot be listened on.
+ *
+ * @param code What the system calls the reason, as in `EACCES`.
+ * @param cause What says it in words, for a code that is not known here.
+ */
+export function listenFailed(address: StreamAddress, code: string, cause?: unknown): OmertaError {
+  const fault = address.kind === "tcp" ? LISTEN_FAULTS[code] : undefined;
+  const why = fault?.why ?? (cause === undefined ? code : messageOf(cause));
   return new OmertaError(
     "listen-failed",
     `Cannot listen on ${streamAddressText(address)}: ${why}`,
-    cause === undefined ? {} : { cause },
+    {
+      exit: code === "EACCES" ? EXIT.missing : EXIT.failed,
+      next: fault?.next ?? nextFor(address),
+      ...(cause === undefined ? {} : { cause }),
+    },
   );
+}
+
+function nextFor(address: StreamAddress): string {
+  return address.kind === "tcp"
+    ? "Choose another address or port"
+    : "See that its folder is there and may be written to";
 }
 
 /** The error for an address that is none. */

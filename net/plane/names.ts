@@ -24,9 +24,13 @@ export class Names {
     }));
   }
 
-  /** The address of a name, or of an IPv4 literal, unsigned 32 bits; undefined: nobody's. */
+  /**
+   * The address of a name, or of an IPv4 literal, unsigned 32 bits; undefined: nobody's. Names are in
+   * lower case, and found by whatever case they are asked for in (RFC 4343).
+   */
   resolve(host: string): number | undefined {
-    return this.#addresses.get(host) ?? parseIpv4(host);
+    // Datagrams of SOCKS5 name their host in lower case, and are found without another string.
+    return this.#addresses.get(host) ?? parseIpv4(host) ?? this.#addresses.get(host.toLowerCase());
   }
 
   /**

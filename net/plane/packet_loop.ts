@@ -168,6 +168,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
     this.#user = this.#owned.use(
       new UserCommands({
         attach: (link) => this.attach(link),
+        hasRoute: (address) => this.#device.hasRoute(address),
         reactor: this.#os.reactor,
         begin: () => this.#begin(),
       }),

@@ -38,6 +38,8 @@ export interface ProxiesParts {
   readonly udp: SocksUdpParts["udp"];
   /** Address of a name or literal, unsigned 32 bits; undefined: nobody's. */
   readonly resolve: (host: string) => number | undefined;
+  /** Whether there is a way to an address, unsigned 32 bits; asked for each connection. */
+  readonly isInside: (address: number) => boolean;
   /** Waits for the sockets of this computer. */
   readonly reactor: Reactor;
   /** Called when sockets had their turn: begins a batch. @returns Time of now, in ms. */
@@ -56,7 +58,7 @@ export class Proxies implements Disposable {
   constructor(parts: ProxiesParts, now: number) {
     this.#parts = parts;
     this.#loop = new ProxyLoop({ now });
-    this.#dialer = new StackDialer(this.#loop, parts.stack, parts.resolve);
+    this.#dialer = new StackDialer(this.#loop, parts.stack, parts.resolve, parts.isInside);
     const { reactor, resolve, udp } = parts;
     const inTurn = (work: (now: number) => void) => (): void => {
       const at = parts.begin();
@@ -181,8 +183,9 @@ function describe(
     case "forward":
     case "socks": {
       const listen = streamAddressText({ ...settings.listen, port });
-      const to = settings.kind === "forward" ? `${settings.host}:${settings.port}` : undefined;
-      return { kind, listen, to };
+      if (settings.kind === "socks") return { kind, listen, to: undefined };
+      const { host: address, port: there } = settings;
+      return { kind, listen, to: streamAddressText({ kind: "tcp", address, port: there }) };
     }
   }
 }

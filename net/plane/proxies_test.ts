@@ -6,6 +6,7 @@ import {
   descriptorsMissing,
   readExactly,
   resolve,
+  SILENT,
   World,
   writeAll,
 } from "../proxy/proxy_fixture.ts";
@@ -20,13 +21,19 @@ const SOCKS = {
   credentials: undefined,
 } as const;
 
+function proxiesOf(w: World): Proxies {
+  const { near: stack, nearUdp: udp, reactor } = w;
+  const begin = (): number => w.now;
+  const isInside = (address: number): boolean => address !== SILENT;
+  return new Proxies({ stack, udp, resolve, isInside, reactor, begin }, w.now);
+}
+
 testIf(
   descriptorsMissing(1500),
   "G5: Proxies serve UDP to no more clients than the cap, whichever server they use",
   async () => {
     await using w = new World();
-    const { near: stack, nearUdp: udp, reactor } = w;
-    using proxies = new Proxies({ stack, udp, resolve, reactor, begin: () => w.now }, w.now);
+    using proxies = proxiesOf(w);
     const ports = ["one", "two"].map((id) => proxies.open(id, SOCKS));
     /** A client, and the server's reply. */
     const associate = async (port: number): Promise<[Deno.Conn, number | undefined]> => {
@@ -48,11 +55,11 @@ testIf(
       late.close();
     }
     conns.pop()?.close();
-    await until(() => udp.sockets === MAX_ASSOCIATIONS - 1, { what: "one to end" });
+    await until(() => w.nearUdp.sockets === MAX_ASSOCIATIONS - 1, { what: "one to end" });
     const [again, reply] = await associate(ports[0] ?? 0);
     assert.equal(reply, 0);
     for (const conn of [again, ...conns]) conn.close();
-    await until(() => udp.sockets === 0, { what: "all to end" });
+    await until(() => w.nearUdp.sockets === 0, { what: "all to end" });
   },
 );
 
@@ -61,8 +68,7 @@ testIf(
   "G6: Proxies open as many as a user may have beside the pipe, and one more not",
   async () => {
     await using w = new World();
-    const { near: stack, nearUdp: udp, reactor } = w;
-    using proxies = new Proxies({ stack, udp, resolve, reactor, begin: () => w.now }, w.now);
+    using proxies = proxiesOf(w);
     const folder = await Deno.makeTempDir();
     try {
       proxies.open("pipe", { kind: "pipe", path: join(folder, "pipe") });
@@ -75,3 +81,18 @@ testIf(
     }
   },
 );
+
+Deno.test("G6: Proxies list addresses of IPv6 in brackets, whichever end they are", async () => {
+  await using w = new World();
+  using proxies = proxiesOf(w);
+  const listen = { kind: "tcp", address: "::1", port: 0 } as const;
+  const to = { ...listen, port: 8080 };
+  const there = proxies.open("there", { kind: "forward", listen, host: "::1", port: 80 });
+  const socks = proxies.open("socks", { ...SOCKS, listen });
+  proxies.open("back", { kind: "reverse", port: 80, to });
+  assert.deepEqual(proxies.stats().map((one) => [one.listen, one.to]), [
+    [`[::1]:${there}`, "[::1]:80"],
+    [`[::1]:${socks}`, undefined],
+    ["80", "[::1]:8080"],
+  ]);
+});

@@ -11,7 +11,7 @@ import type { Stack } from "../tcp/stack.ts";
 import type { ProxyLoop } from "./proxy_loop.ts";
 
 /** Why no connection was even tried. */
-export type DialFault = ConnectFault | "unknown-host";
+export type DialFault = ConnectFault | "unknown-host" | "unreachable";
 
 /** Opens connections to the inside. */
 export interface Dialer {
@@ -36,27 +36,34 @@ export class StackDialer implements Dialer {
   readonly #loop: Pick<ProxyLoop, "now">;
   readonly #stack: Pick<Stack, "connect">;
   readonly #resolve: (host: string) => number | undefined;
+  readonly #isInside: (address: number) => boolean;
 
   /**
    * A dialer.
    *
    * @param loop Knows the time: that of a silent stack stands still.
    * @param resolve The IPv4 address of a name or literal, unsigned 32 bits; undefined: nobody's.
+   * @param isInside Whether a packet to this address gets anywhere: what is sent elsewhere would be
+   * waited for as long as for a silent host. Asked for each connection. @default {all do}
    */
   constructor(
     loop: Pick<ProxyLoop, "now">,
     stack: Pick<Stack, "connect">,
     resolve: (host: string) => number | undefined,
+    isInside: (address: number) => boolean = () => true,
   ) {
     this.#loop = loop;
     this.#stack = stack;
     this.#resolve = resolve;
+    this.#isInside = isInside;
   }
 
   /** See {@link Dialer.dial}. */
   dial(host: string, port: number, handler: TcpHandler): TcpConnection | DialFault {
     const to = this.#resolve(host);
     if (to === undefined) return "unknown-host";
+    // A client of SOCKS5 can name port 0, at which nobody can listen.
+    if (port === 0 || !this.#isInside(to)) return "unreachable";
     const options = { ...PROXY_OPTIONS, connectMs: DIAL_MS };
     return this.#stack.connect({ to, port, handler, options, now: this.#loop.now });
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Stack } from "../tcp/stack.ts";
 import { DIAL_MS, StackDialer } from "./dialer.ts";
-import { NEAR, resolve } from "./proxy_fixture.ts";
+import { FAR, NEAR, resolve } from "./proxy_fixture.ts";
 
 /** Takes packets and counts them. */
 class Counting {
@@ -36,4 +36,22 @@ Deno.test("StackDialer counts time from the loop's now, however long the stack w
   stack.flush(loop.now + DIAL_MS);
   assert.deepEqual(reasons, ["timeout"]);
   assert.equal(dialer.dial("unknown.example", 80, {}), "unknown-host");
+});
+
+Deno.test("G5: StackDialer sends nothing to where no way leads, nor to port 0", () => {
+  const out = new Counting();
+  const random = (length: number): Uint8Array => new Uint8Array(length);
+  const stack = new Stack({ address: NEAR, mtu: 1400, out, random, now: 0 });
+  const isThere = new Set<number>();
+  const dialer = new StackDialer({ now: 0 }, stack, resolve, (address) => isThere.has(address));
+  assert.equal(dialer.dial("far", 80, {}), "unreachable");
+  assert.equal(dialer.dial("unknown.example", 80, {}), "unknown-host");
+  // Asked each time: a host may come later.
+  isThere.add(FAR);
+  assert.equal(dialer.dial("far", 0, {}), "unreachable");
+  stack.flush(0);
+  assert.deepEqual([stack.use.connections, out.packets], [0, 0]);
+  assert.equal(typeof dialer.dial("far", 80, {}), "object");
+  stack.flush(0);
+  assert.deepEqual([stack.use.connections, out.packets], [1, 1]);
 });

@@ -4,7 +4,8 @@
  *
  * Limits: a client has {@link TALK_MS} for its conversation, the dialling {@link DIAL_MS}; more
  * connections than the loop's cap wait in the kernel's queue. A client that is turned away has
- * {@link LINGER_MS} to take its answer.
+ * {@link LINGER_MS} to take its answer. One that is associated says nothing more by its connection, so
+ * nobody would notice that its computer is gone: the loop's idle limit ends it.
  *
  * Each connection is dialled by itself, so a host inside that went away and came back is reached by
  * the next one.
@@ -40,7 +41,7 @@ export type Turn =
   /** The client wants to be connected. */
   | { readonly kind: "dial"; readonly host: string; readonly port: number }
   /** The client wants to be associated: see {@link ProxyServerOptions.associate}. */
-  | { readonly kind: "associate"; readonly reply: (port: number) => Uint8Array<ArrayBuffer> };
+  | { readonly kind: "associate"; readonly reply: (to: Associated) => Uint8Array<ArrayBuffer> };
 
 /** What a client says before it is connected. Takes any bytes and never throws. */
 export interface Conversation {
@@ -60,8 +61,12 @@ export interface Conversation {
 
 /** Something besides the connection that lasts as long as it. */
 export interface Associated extends Disposable {
+  /** Address literal here. */
+  readonly address: string;
   /** Port here. */
   readonly port: number;
+  /** When something went through it last, in ms by the clock of the loop. */
+  readonly movedAt: number;
 }
 
 /** What a {@link ProxyServer} is made of. */
@@ -159,8 +164,11 @@ class Client implements StreamOwner, SpliceOwner, Deadline {
   }
 
   sweep(now: number): void {
-    if (now < this.#endsAt) return;
-    if (!this.#leaving) this.#server.counters.failed++;
+    const { counters, loop } = this.#server;
+    const associated = this.#associated;
+    if (now < (associated === undefined ? this.#endsAt : associated.movedAt + loop.idleMs)) return;
+    if (associated !== undefined) counters.aborted++;
+    else if (!this.#leaving) counters.failed++;
     this.#drop();
   }
 
@@ -220,8 +228,8 @@ class Client implements StreamOwner, SpliceOwner, Deadline {
     this.onFailed(splice, fault);
   }
 
-  #associate(reply: (port: number) => Uint8Array<ArrayBuffer>): void {
-    const { loop, counters, options } = this.#server;
+  #associate(reply: (to: Associated) => Uint8Array<ArrayBuffer>): void {
+    const { counters, options } = this.#server;
     const associated = options.associate?.(this.#socket, counters);
     if (associated === undefined) {
       counters.failed++;
@@ -229,9 +237,8 @@ class Client implements StreamOwner, SpliceOwner, Deadline {
       return;
     }
     this.#associated = associated;
-    loop.removeDeadline(this);
     this.#socket.watch(true, false);
-    if (!this.#say(reply(associated.port))) this.#drop();
+    if (!this.#say(reply(associated))) this.#drop();
   }
 
   onOpen(splice: Splice): void {

@@ -139,6 +139,7 @@ class Connecting implements StreamSocket {
   owner = undefined;
   connecting = true;
   remoteAddress = undefined;
+  localAddress = undefined;
   fault = undefined;
   closed = false;
   watch(): void {}

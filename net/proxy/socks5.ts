@@ -80,7 +80,7 @@ export class Socks5Conversation implements Conversation {
   readonly #bytes = new Uint8Array(new ArrayBuffer(MAX_HELD));
   readonly #user: Uint8Array | undefined;
   readonly #password: Uint8Array | undefined;
-  readonly #udpAddress: string | undefined;
+  readonly #udp: boolean;
   #length = 0;
   #state: "greeting" | "password" | "request" | "over" = "greeting";
 
@@ -88,10 +88,10 @@ export class Socks5Conversation implements Conversation {
    * Nothing was said yet.
    *
    * @param credentials Who may use it; undefined: everybody, and no password is asked for.
-   * @param udpAddress Address literal to which clients send datagrams; undefined: there is no UDP.
+   * @param udp Whether there is UDP for clients.
    */
-  constructor(credentials: SocksCredentials | undefined, udpAddress?: string) {
-    this.#udpAddress = udpAddress;
+  constructor(credentials: SocksCredentials | undefined, udp = false) {
+    this.#udp = udp;
     if (credentials === undefined) return;
     this.#user = new TextEncoder().encode(credentials.user);
     this.#password = new TextEncoder().encode(credentials.password);
@@ -173,11 +173,10 @@ export class Socks5Conversation implements Conversation {
       ? ipv4ToString(readU32(bytes, REQUEST_ADDRESS))
       : socksName(bytes.subarray(REQUEST_ADDRESS + 1, portAt));
     this.#drop(portAt + 2);
-    const udpAddress = this.#udpAddress;
-    if (command === COMMAND.udpAssociate && udpAddress !== undefined) {
+    if (command === COMMAND.udpAssociate && this.#udp) {
       // What it says of its own address is not needed: its first datagram says it better.
       this.#state = "over";
-      return { kind: "associate", reply: (bound) => associated(udpAddress, bound) };
+      return { kind: "associate", reply: (to) => associated(to.address, to.port) };
     }
     if (command !== COMMAND.connect) return this.#refuse(...reply(REPLY.commandNotSupported));
     if (type === ADDRESS_TYPE.ipv6) return this.#refuse(...reply(REPLY.addressTypeNotSupported));

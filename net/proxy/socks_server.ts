@@ -29,8 +29,7 @@ export interface SocksOptions {
  */
 export function openSocks(loop: ProxyLoop, dialer: Dialer, options: SocksOptions): ProxyServer {
   const { listen, credentials, udp } = options;
-  const address = listen.kind === "tcp" ? listen.address : undefined;
-  if (udp === undefined || address === undefined) {
+  if (udp === undefined || listen.kind !== "tcp") {
     const converse = (): Socks5Conversation => new Socks5Conversation(credentials);
     return new ProxyServer(loop, { listen, dialer, converse });
   }
@@ -38,12 +37,14 @@ export function openSocks(loop: ProxyLoop, dialer: Dialer, options: SocksOptions
   return new ProxyServer(loop, {
     listen,
     dialer,
-    converse: () => new Socks5Conversation(credentials, address),
+    converse: () => new Socks5Conversation(credentials, true),
     associate: (socket, counters) => {
-      const client = socket.remoteAddress;
-      if (client === undefined || open.size >= MAX_ASSOCIATIONS) return undefined;
+      // The address that it has reached here: the one that is listened on may be every address.
+      const { remoteAddress: client, localAddress: address } = socket;
+      if (client === undefined || address === undefined) return undefined;
+      if (open.size >= MAX_ASSOCIATIONS) return undefined;
       const onClose = (gone: Association): void => void open.delete(gone);
-      const association = Association.open({ ...udp, counters, client, address, onClose });
+      const association = Association.open({ ...udp, loop, counters, client, address, onClose });
       if (association !== undefined) open.add(association);
       return association;
     },

@@ -1,6 +1,7 @@
 /**
  * UDP for clients of a SOCKS5 server ({@link https://www.rfc-editor.org/rfc/rfc1928 | RFC 1928}
  * sections 4, 7): each has a UDP port here and one inside, for as long as its TCP connection lasts.
+ * That ends by the loop's idle limit when no datagram has gone either way ({@link Associated.movedAt}).
  *
  * The first datagram that comes to the port here from the client's address says which port the client
  * uses; what comes from anywhere else is dropped. Whatever comes to the port inside goes to the client,
@@ -18,7 +19,8 @@ import { openUdp } from "../os/udp.ts";
 import type { UdpOptions } from "../os/udp_options.ts";
 import type { Udp } from "../tcp/udp.ts";
 import type { UdpHandler, UdpPort } from "../tcp/udp_socket.ts";
-import type { ProxyCounters } from "./proxy_loop.ts";
+import type { ProxyCounters, ProxyLoop } from "./proxy_loop.ts";
+import type { Associated } from "./proxy_server.ts";
 import { SOCKS_UDP_IPV4_LEN, SocksUdpHeader, writeSocksUdp } from "./socks_udp_header.ts";
 
 /** Clients of a thread's servers that use UDP at a time. */
@@ -40,6 +42,8 @@ export interface SocksUdpParts {
 
 /** What the UDP port of a client is made of. */
 export interface AssociationOptions extends SocksUdpParts {
+  /** Knows the time. */
+  readonly loop: Pick<ProxyLoop, "now">;
   /** Counts bytes. */
   readonly counters: ProxyCounters;
   /** Address literal that the client's datagrams come from. */
@@ -51,7 +55,9 @@ export interface AssociationOptions extends SocksUdpParts {
 }
 
 /** The UDP port of one client. */
-export class Association implements DatagramHandler, UdpHandler, Disposable {
+export class Association implements DatagramHandler, UdpHandler, Associated {
+  /** See {@link Associated.movedAt}. */
+  movedAt: number;
   readonly #options: AssociationOptions;
   readonly #socket: UdpSocket;
   readonly #header = new SocksUdpHeader();
@@ -60,6 +66,7 @@ export class Association implements DatagramHandler, UdpHandler, Disposable {
 
   private constructor(options: AssociationOptions) {
     this.#options = options;
+    this.movedAt = options.loop.now;
     this.#socket = (options.openUdp ?? openUdp)({ port: 0, address: options.address });
   }
 
@@ -82,6 +89,11 @@ export class Association implements DatagramHandler, UdpHandler, Disposable {
     }
   }
 
+  /** The address that the client is to send to. */
+  get address(): string {
+    return this.#options.address;
+  }
+
   /** The port that the client is to send to. */
   get port(): number {
     return this.#socket.port;
@@ -100,6 +112,7 @@ export class Association implements DatagramHandler, UdpHandler, Disposable {
     nameAt: number,
   ): void {
     if (!this.#isClient(names, nameAt)) return;
+    this.movedAt = this.#options.loop.now;
     const header = this.#header;
     if (header.read(buffer, at, length) !== undefined) return;
     const { name } = header;
@@ -129,6 +142,7 @@ export class Association implements DatagramHandler, UdpHandler, Disposable {
   ): void {
     const client = this.#client;
     if (client === undefined || this.#inside === undefined) return;
+    this.movedAt = this.#options.loop.now;
     const { out } = this.#socket;
     const to = out.reserve(SOCKS_UDP_IPV4_LEN + length);
     if (to < 0) return;

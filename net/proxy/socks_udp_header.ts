@@ -15,12 +15,15 @@
  * @module
  */
 
-import { readU16, readU32, writeU16, writeU32 } from "../wire/bytes.ts";
+import { copyBytes, readU16, readU32, writeU16, writeU32 } from "../wire/bytes.ts";
 
 const FRAGMENT = 2;
 const TYPE = 3;
 const ADDRESS = 4;
 const ADDRESS_TYPE = { ipv4: 1, name: 3, ipv6: 4 } as const;
+
+/** Longest name, in bytes. */
+const MAX_NAME = 255;
 
 /** Length of the header in front of what comes from an IPv4 address. */
 export const SOCKS_UDP_IPV4_LEN = 10;
@@ -32,12 +35,16 @@ export type SocksUdpFault = "truncated" | "fragment" | "address-type" | "bad-nam
 export class SocksUdpHeader {
   /** The IPv4 address that it goes to, unsigned 32 bits, when it is no name. */
   address = 0;
-  /** The name that it goes to; undefined: see {@link address}. */
+  /** The name that it goes to, in lower case; undefined: see {@link address}. */
   name: string | undefined;
   /** The port that it goes to. */
   port = 0;
   /** Length of the header, in bytes. */
   length = 0;
+  /** The last name as it came. Most datagrams go where the one before them went: no string for them. */
+  readonly #known = new Uint8Array(MAX_NAME);
+  #knownLength = -1;
+  #knownName: string | undefined;
 
   /** Reads what is in front of a datagram of `length` bytes; undefined when that is fine. */
   read(bytes: Uint8Array, at: number, length: number): SocksUdpFault | undefined {
@@ -53,13 +60,25 @@ export class SocksUdpHeader {
     this.name = undefined;
     if (type === ADDRESS_TYPE.ipv4) this.address = readU32(bytes, at + ADDRESS);
     else {
-      const name = socksName(bytes.subarray(at + ADDRESS + 1, at + portAt));
-      if (name === undefined) return "bad-name";
-      this.name = name;
+      const nameAt = at + ADDRESS + 1;
+      if (!this.#isKnown(bytes, nameAt, nameLength)) {
+        const name = socksName(bytes.subarray(nameAt, nameAt + nameLength));
+        if (name === undefined) return "bad-name";
+        copyBytes(bytes, nameAt, this.#known, 0, nameLength);
+        this.#knownLength = nameLength;
+        this.#knownName = name.toLowerCase();
+      }
+      this.name = this.#knownName;
     }
     this.port = readU16(bytes, at + portAt);
     this.length = portAt + 2;
     return undefined;
+  }
+
+  #isKnown(bytes: Uint8Array, at: number, length: number): boolean {
+    if (length !== this.#knownLength) return false;
+    for (let i = 0; i < length; i++) if (bytes[at + i] !== this.#known[i]) return false;
+    return true;
   }
 }
 

@@ -44,6 +44,23 @@ Deno.test("G5: SocksUdpHeader reads an address and a name, and refuses the rest"
   assert.equal(faultOf("0000 00 03 02 6100 0035"), "bad-name");
 });
 
+Deno.test("G5: SocksUdpHeader reads names in lower case, one after the other", () => {
+  const header = new SocksUdpHeader();
+  const nameIn = (name: string): string | undefined => {
+    const bytes = datagramFor(name, 53, pattern(3));
+    const fault = header.read(bytes, 0, bytes.length);
+    return fault ?? header.name;
+  };
+  for (const name of ["Far", "FAR", "far", "fax", "fa", "bad name", "fa", "", "far.Omerta"]) {
+    const isName = name !== "" && !name.includes(" ");
+    assert.equal(nameIn(name), isName ? name.toLowerCase() : "bad-name", name);
+  }
+  // An address in between is none.
+  assert.equal(header.read(hex("0000 00 01 0a000002 0035"), 0, 10), undefined);
+  assert.equal(header.name, undefined);
+  assert.equal(nameIn("far.Omerta"), "far.omerta");
+});
+
 Deno.test("G5: SocksUdpHeader gives back what writeSocksUdp() wrote, and never throws", () => {
   const header = new SocksUdpHeader();
   const number = fc.integer({ min: 0, max: 0xffff_ffff });

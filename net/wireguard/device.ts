@@ -162,6 +162,11 @@ export class Device implements Disposable {
     peer.close();
   }
 
+  /** Whether packets to this address, unsigned 32 bits, go to any peer. */
+  hasRoute(address: number): boolean {
+    return this.#routes.lookup(address) !== undefined;
+  }
+
   /** Whether packets to this address, unsigned 32 bits, go to this peer. */
   leadsTo(publicKey: Uint8Array, address: number): boolean {
     const peer = this.#routes.lookup(address);

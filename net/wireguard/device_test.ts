@@ -540,7 +540,7 @@ Deno.test("Device.addPeer() changes a peer and keeps its session", () => {
   assert.equal(pair.left.events.length, 1);
 });
 
-Deno.test("Device.leadsTo() says whose an address is, and nothing of who is no peer", () => {
+Deno.test("Device.leadsTo() and hasRoute() say whose an address is, and nothing of who is no peer", () => {
   using pair = new Pair();
   const { device } = pair.left;
   const { publicKey } = pair.right.device;
@@ -548,8 +548,11 @@ Deno.test("Device.leadsTo() says whose an address is, and nothing of who is no p
   assert.ok(device.leadsTo(publicKey, address("10.0.0.2")));
   assert.ok(!device.leadsTo(publicKey, address("192.0.2.1")));
   assert.ok(!device.leadsTo(device.publicKey, address("10.0.0.2")));
+  assert.ok(device.hasRoute(address("10.0.0.2")));
+  assert.ok(!device.hasRoute(address("192.0.2.1")));
   device.removePeer(publicKey);
   assert.ok(!device.leadsTo(publicKey, address("10.0.0.2")));
+  assert.ok(!device.hasRoute(address("10.0.0.2")));
 });
 
 Deno.test("Device.removePeer() ends the session, and addPeer() makes a new one possible", () => {
