@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { signalIfThere } from "../lib/core/process.ts";
 import { until } from "../tests/support/until.ts";
 import { interruptible, SAME_SIGNAL_MS } from "./context.ts";
 
@@ -40,7 +41,7 @@ Deno.test("interruptible() ends the process at once when it is asked again later
   let ended = false;
   void child.status.then(() => ended = true);
   await until(() => {
-    if (!ended) child.kill("SIGTERM");
+    if (!ended) signalIfThere(child, "SIGTERM");
     return ended;
   }, { what: "the process to end" });
   await child.stdout.cancel();

@@ -59,11 +59,35 @@ export async function main(args: readonly string[], module: URL): Promise<number
     const program = name === "omertad"
       ? await buildDaemonProgram(context)
       : await buildProgram(context, args[0]);
-    await program.parseAsync([...args], { from: "user" });
+    program.hook("preAction", () => checkHome(context.paths.home));
+    await program.parseAsync(ownWords(args), { from: "user" });
     return exitCode();
   } catch (error) {
     return report(error);
   }
+}
+
+/**
+ * Throws when the settings of ssh cannot name files in this home: it puts a variable of the environment
+ * in place of `${NAME}`, and its file has lines.
+ */
+function checkHome(home: string): void {
+  if (!/\$\{|[\r\n]/.test(home)) return;
+  throw new OmertaError(
+    "bad-home",
+    `Cannot use '${home}' as a home: want a path without '\${' and line breaks, as ssh takes it`,
+    { exit: EXIT.usage, next: "Set OMERTA_HOME to another folder" },
+  );
+}
+
+/**
+ * The arguments as they are to be parsed. All words of `omerta ssh` are ssh's, also those that look
+ * like options of ours, such as `-h`; only where one stands first it is a call for our help.
+ */
+function ownWords(args: readonly string[]): string[] {
+  const [command, ...words] = args;
+  const isForSsh = command === "ssh" && words[0] !== "-h" && words[0] !== "--help";
+  return isForSsh ? [command, "--", ...words] : [...args];
 }
 
 /** The name that the program was started under: `omertad` is the daemon. */

@@ -43,14 +43,22 @@ export function parseDiskGiB(option: string): (text: string) => number {
 
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
-/** A duration in seconds: `90`, `90s`, `30m`, `2h`, `1d`. */
-export function parseSeconds(option: string): (text: string) => number {
+/** Longest time that anything is waited for, in s; requests to the daemon have the same limit. */
+const MAX_TIMEOUT_S = 86_400;
+
+/** What `--timeout` says, in seconds. */
+export const parseTimeout: (text: string) => number = parseSeconds("--timeout", MAX_TIMEOUT_S);
+
+/** A duration in seconds, at most `most`: `90`, `90s`, `30m`, `2h`, `1d`. */
+export function parseSeconds(option: string, most = Infinity): (text: string) => number {
   return (text) => {
     const match = /^([1-9][0-9]{0,7})(s|m|h|d)?$/.exec(text);
     if (!match) {
       throw badValue(option, text, "seconds, or a number with s, m, h or d, as in 90 or 2h");
     }
-    return Number(match[1]) * SECONDS[(match[2] ?? "s") as keyof typeof SECONDS];
+    const seconds = Number(match[1]) * SECONDS[(match[2] ?? "s") as keyof typeof SECONDS];
+    if (seconds > most) throw badValue(option, text, `at most ${most} s`);
+    return seconds;
   };
 }
 

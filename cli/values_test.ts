@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { RequestBody } from "../lib/api/schemas.ts";
+import { PingBody } from "../lib/api/tunnel_schemas.ts";
 import {
   parseCount,
   parseDiskGiB,
   parseMemoryMiB,
   parseSeconds,
+  parseTimeout,
   parseVmName,
   randomVmName,
 } from "./values.ts";
@@ -37,6 +40,17 @@ Deno.test.each([
       parseCount("--cpu"),
     ]
   ) assert.throws(() => parse(text), { code: "bad-option", exit: 2 });
+});
+
+Deno.test("parseTimeout() takes what the daemon takes and says what is the most", () => {
+  assert.equal(parseTimeout("24h"), 86_400);
+  const timeoutMs = parseTimeout("1d") * 1000;
+  PingBody.parse({ host: "web", timeoutMs });
+  RequestBody.shape.timeoutMs.parse(timeoutMs);
+  for (const text of ["86401", "25h", "30d", "99999999d"]) {
+    const message = `Cannot use --timeout '${text}': want at most 86400 s`;
+    assert.throws(() => parseTimeout(text), { code: "bad-option", exit: 2, message });
+  }
 });
 
 Deno.test("parseVmName() takes host names only", () => {

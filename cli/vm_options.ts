@@ -16,6 +16,7 @@ import {
   parseDiskGiB,
   parseMemoryMiB,
   parseSeconds,
+  parseTimeout,
   parseVmName,
   randomVmName,
 } from "./values.ts";
@@ -68,7 +69,7 @@ export function withVmOptions(command: CommandUnknownOpts): CommandUnknownOpts {
     .option("--disk <size>", "disk: GiB, or as in 1T", parseDiskGiB("--disk"), 10)
     .option("--image <name>", "an image of the lender's, by name or id")
     .option("--ttl <time>", "end the VM after this time, as in 2h", parseSeconds("--ttl"))
-    .option("--timeout <time>", "give up when it is not ready by then", parseSeconds("--timeout"))
+    .option("--timeout <time>", "give up when it is not ready by then", parseTimeout)
     .addOption(
       new Option("--mode <mode>", MODE_HELP).choices(VmMode.options).default(DEFAULT_MODE),
     )

@@ -6,7 +6,7 @@
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
-import { spawn } from "../../lib/core/process.ts";
+import { spawnWithUs } from "../../lib/core/process.ts";
 import { SSH_USER, sshOptions } from "../../lib/node/known_hosts.ts";
 import { type Context, runningDaemon } from "../context.ts";
 import { endWith } from "../exit_code.ts";
@@ -38,7 +38,7 @@ export function cpCommand(context: Context): CommandUnknownOpts {
       );
       // -s: the SFTP protocol, in which no shell reads the paths.
       const flags = ["-s", ...(recursive ? ["-r"] : [])];
-      const child = spawn("scp", [...options, ...flags, "--", ...words]);
+      const child = await spawnWithUs("scp", [...options, ...flags, "--", ...words]);
       using _ = passSignals(child);
       endWith((await child.status).code);
     });

@@ -32,10 +32,22 @@ export function ncCommand(context: Context): CommandUnknownOpts {
       if (handOver) return await giveAway(pipe, host, port);
       using connection = await reach(() => Deno.connect({ transport: "unix", path: pipe }));
       await begin(connection, host, port);
-      await Promise.race([carry(connection), sendInput(connection)]);
-      // Whatever standard input still waits for: the other side has ended.
+      const sending = sendInput(connection);
+      if (await carry(connection, host, port)) await hearOut(sending);
+      // Whatever standard input still waits for: nobody wants to know.
       Deno.exit(EXIT.done);
     });
+}
+
+/**
+ * Goes on with standard input after the other side has ended its direction, which may well read on.
+ * Whoever reads ours is told of that end, and may then end standard input, as ssh does; a person at a
+ * terminal would not know that they are waited for, and where nobody can be told there is no waiting.
+ */
+async function hearOut(sending: Promise<void>): Promise<void> {
+  if (Deno.stdin.isTerminal()) return;
+  const { closeStandardOutput } = await import("../close_output.ts");
+  if (closeStandardOutput()) await sending;
 }
 
 /** What is written to and read from. */
@@ -77,14 +89,7 @@ async function begin(connection: Stream, host: string, port: number): Promise<vo
       exit: EXIT.usage,
     });
   }
-  await writeAll(connection, new TextEncoder().encode(`CONNECT ${host} ${port}\n`));
-  const answer = new Uint8Array(MAX_ANSWER);
-  let length = 0;
-  while (length < MAX_ANSWER && answer[length - 1] !== NEWLINE) {
-    if (await connection.read(answer.subarray(length, length + 1)) === null) break;
-    length++;
-  }
-  const line = new TextDecoder().decode(answer.subarray(0, length)).trimEnd();
+  const line = await answerTo(connection, `CONNECT ${host} ${port}\n`);
   if (line === "OK") return;
   const [, code = "no-answer", words = "the daemon gave no answer"] =
     /^ERR ([a-z-]+) (.*)$/.exec(line) ?? [];
@@ -94,22 +99,54 @@ async function begin(connection: Stream, host: string, port: number): Promise<vo
   });
 }
 
+/** The line that the daemon answers with; empty when it has ended the connection instead. */
+async function answerTo(connection: Stream, request: string): Promise<string> {
+  const answer = new Uint8Array(MAX_ANSWER);
+  let length = 0;
+  try {
+    await writeAll(connection, new TextEncoder().encode(request));
+    while (length < MAX_ANSWER && answer[length - 1] !== NEWLINE) {
+      if (await connection.read(answer.subarray(length, length + 1)) === null) break;
+      length++;
+    }
+  } catch (error) {
+    const { BrokenPipe, ConnectionReset } = Deno.errors;
+    if (!(error instanceof BrokenPipe) && !(error instanceof ConnectionReset)) throw error;
+  }
+  return new TextDecoder().decode(answer.subarray(0, length)).trimEnd();
+}
+
 function exitOf(code: string): ExitCode {
   if (code === "unknown-host" || code === "bad-request") return EXIT.usage;
   if (code === "refused" || code === "reset") return EXIT.refused;
   return code === "timeout" || code === "unreachable" ? EXIT.unreachable : EXIT.failed;
 }
 
-/** What comes goes to standard output, to its end. */
-async function carry(connection: Deno.Conn): Promise<void> {
+/**
+ * What comes goes to standard output, to its end. False when nobody reads that any more.
+ *
+ * @throws {OmertaError} `reset`.
+ */
+async function carry(connection: Deno.Conn, host: string, port: number): Promise<boolean> {
   const bytes = new Uint8Array(CHUNK);
-  for (let count; (count = await connection.read(bytes)) !== null;) {
-    await writeAll(Deno.stdout, bytes.subarray(0, count));
+  try {
+    for (let count; (count = await connection.read(bytes)) !== null;) {
+      await writeAll(Deno.stdout, bytes.subarray(0, count));
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return false;
+    if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+    throw new OmertaError(
+      "reset",
+      `Cannot go on with ${host} port ${port}: the connection ended before all input was taken`,
+      { exit: EXIT.refused, cause: error },
+    );
   }
 }
 
-/** Standard input goes to the other side, which is told of its end; never returns by itself. */
-async function sendInput(connection: Deno.Conn): Promise<never> {
+/** Standard input goes to the other side, which is told of its end. */
+async function sendInput(connection: Deno.Conn): Promise<void> {
   const bytes = new Uint8Array(CHUNK);
   try {
     for (let count; (count = await Deno.stdin.read(bytes)) !== null;) {
@@ -119,7 +156,6 @@ async function sendInput(connection: Deno.Conn): Promise<never> {
   } catch {
     // The other side takes nothing any more; what it has sent is still read.
   }
-  return await new Promise<never>(() => {});
 }
 
 async function writeAll(

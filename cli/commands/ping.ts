@@ -12,7 +12,7 @@ import { endWith } from "../exit_code.ts";
 import { print, printJson } from "../output.ts";
 import { roundTrips } from "../tunnel/ping_report.ts";
 import { pingByStack } from "../tunnel/stack_ping.ts";
-import { parseCount, parseSeconds } from "../values.ts";
+import { parseCount, parseTimeout } from "../values.ts";
 
 /** Most questions. */
 const MAX_COUNT = 10_000;
@@ -29,7 +29,7 @@ export function pingCommand(context: Context): CommandUnknownOpts {
     .option(
       "--timeout <time>",
       "how long to wait for each answer, as in 5s",
-      parseSeconds("--timeout"),
+      parseTimeout,
       DEFAULT_TIMEOUT_S,
     )
     .option("--json", "print JSON")

@@ -5,8 +5,7 @@
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
-import { EXIT, OmertaError } from "../../lib/core/errors.ts";
-import { readTextIfThere } from "../../lib/core/files.ts";
+import { EXIT, messageOf, OmertaError } from "../../lib/core/errors.ts";
 import { parsePort } from "../../lib/core/link.ts";
 import { type Context, runningDaemon } from "../context.ts";
 import { literal, LOOPBACK } from "../tunnel/forward_argument.ts";
@@ -25,8 +24,8 @@ export function socksCommand(context: Context): CommandUnknownOpts {
     .option("--password-file <file>", "file whose first line is that user's password")
     .option("--background", BACKGROUND_HELP)
     .action(async ({ port, bind, user, passwordFile, background }) => {
-      const credentials = await credentialsOf(user, passwordFile);
       const address = literal(bind);
+      const credentials = await credentialsOf(user, passwordFile);
       if (credentials === null && !isLoopback(address)) {
         throw new OmertaError(
           "bad-option",
@@ -44,14 +43,29 @@ function isLoopback(address: string): boolean {
   return /^127\.[0-9.]+$/.test(address) || address === "::1";
 }
 
-async function credentialsOf(
+/**
+ * Who may use it; null: everybody who reaches it.
+ *
+ * @throws {OmertaError} `bad-option`.
+ */
+export async function credentialsOf(
   user: string | undefined,
   file: string | undefined,
 ): Promise<{ user: string; password: string } | null> {
   if (user === undefined && file === undefined) return null;
-  const password = file === undefined ? undefined : await readTextIfThere(file);
-  const line = password?.split(/\r?\n/, 1)[0] ?? "";
-  if (user !== undefined && line !== "") return { user, password: line };
-  const what = user === undefined ? "want --user with it" : "want a --password-file with a line";
-  throw new OmertaError("bad-option", `Cannot ask for a password: ${what}`, { exit: EXIT.usage });
+  if (user === undefined) throw noPassword("want --user with it");
+  if (file === undefined) throw noPassword("want --password-file with it");
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (error) {
+    throw noPassword(`cannot read ${file}: ${messageOf(error)}`);
+  }
+  const password = text.split(/\r?\n/, 1)[0];
+  if (!password) throw noPassword(`the first line of ${file} is empty`);
+  return { user, password };
+}
+
+function noPassword(why: string): OmertaError {
+  return new OmertaError("bad-option", `Cannot ask for a password: ${why}`, { exit: EXIT.usage });
 }

@@ -8,13 +8,13 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { ApiClient } from "../../lib/api/client.ts";
 import type { VmView } from "../../lib/api/schemas.ts";
 import { EXIT, OmertaError } from "../../lib/core/errors.ts";
-import { spawn } from "../../lib/core/process.ts";
-import { SSH_PATIENCE, SSH_USER, sshTarget } from "../../lib/node/known_hosts.ts";
+import { signalIfThere, spawnWithUs } from "../../lib/core/process.ts";
+import { sshTarget } from "../../lib/node/known_hosts.ts";
 import { anyDaemon, type Context } from "../context.ts";
 import { endWith } from "../exit_code.ts";
 import { passSignals } from "../pass_signals.ts";
 import { sshProxy } from "../ssh_proxy.ts";
-import { parseSshWords } from "../tunnel/ssh_words.ts";
+import { parseSshWords, sshArguments } from "../tunnel/ssh_words.ts";
 
 /**
  * Throws when the VM is not borrowed any more: ssh itself would wait for it for minutes. A daemon that
@@ -38,12 +38,10 @@ export function sshCommand(context: Context): CommandUnknownOpts {
       "[words...]",
       "the VM by name, beginning of its id, or address; all else goes to ssh as it is",
     )
-    .passThroughOptions()
-    .allowUnknownOption()
     .action(async (words) => {
-      const { options: wanted, user = SSH_USER, vm: name, rest } = parseSshWords(words);
+      const said = parseSshWords(words);
       using client = await anyDaemon(context, true);
-      const vm = await client.vm(name);
+      const vm = await client.vm(said.vm);
       if (vm.dryRun) {
         throw new OmertaError("dry-run", `Cannot log in to '${vm.name}': it is a dry run`, {
           exit: EXIT.usage,
@@ -51,10 +49,10 @@ export function sshCommand(context: Context): CommandUnknownOpts {
       }
       const { sshKey, knownHosts } = context.paths;
       const proxy = await sshProxy(client, context.paths);
-      // Of two values of a setting ssh takes the first: who is who is ours to say, how long to wait
-      // is the user's.
-      const options = [...sshTarget(vm, sshKey, knownHosts, proxy), ...wanted, ...SSH_PATIENCE];
-      const child = spawn("ssh", [...options, `${user}@${vm.address}`, ...rest]);
+      const child = await spawnWithUs("ssh", [
+        ...sshTarget(vm, sshKey, knownHosts, proxy),
+        ...sshArguments(said, vm.address),
+      ]);
       const ended = new AbortController();
       using _ = passSignals(child);
       try {
@@ -62,7 +60,7 @@ export function sshCommand(context: Context): CommandUnknownOpts {
         endWith(code);
       } catch (error) {
         // ssh has put the terminal into a state of its own, and puts it back when it is asked to end.
-        child.kill("SIGTERM");
+        signalIfThere(child, "SIGTERM");
         await child.status;
         throw error;
       } finally {

@@ -26,13 +26,18 @@ export function sshConfigCommand(context: Context): CommandUnknownOpts {
 }
 
 /** The Host block of a VM. The command by which it is reached works with and without an interface. */
-function hostBlock(vm: VmView, { paths }: Context): string {
+export function hostBlock(
+  vm: Pick<VmView, "id" | "name" | "address">,
+  { paths }: Pick<Context, "paths">,
+): string {
   const { sshKey, knownHosts, home } = paths;
-  const words = sshOptions(vm, sshKey, knownHosts, copyingProxy(home));
-  const lines = [`HostName ${vm.address}`, `User ${SSH_USER}`];
-  for (let i = 0; i + 1 < words.length; i += 2) {
-    const value = words[i + 1] ?? "";
-    lines.push(words[i] === "-i" ? `IdentityFile "${value}"` : value.replace("=", " "));
-  }
+  const settings = sshOptions(vm, sshKey, knownHosts, copyingProxy(home)).filter((word) =>
+    word !== "-o"
+  );
+  const lines = [
+    `HostName ${vm.address}`,
+    `User ${SSH_USER}`,
+    ...settings.map((setting) => setting.replace("=", " ")),
+  ];
   return `Host ${vm.name} ${vm.name}.omerta\n${lines.map((line) => `  ${line}\n`).join("")}`;
 }

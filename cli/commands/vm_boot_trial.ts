@@ -21,7 +21,7 @@ import type { Stage } from "../../vm/stages.ts";
 import { type E2eResult, e2eTest } from "../boot_test/e2e.ts";
 import { type Context, interruptible } from "../context.ts";
 import { paint, print, printJson, StatusLine, warn } from "../output.ts";
-import { parseMemoryMiB, parseSeconds } from "../values.ts";
+import { parseMemoryMiB, parseTimeout } from "../values.ts";
 
 const MODES: readonly (BootTestMode | "e2e")[] = [...BOOT_TEST_MODES, "e2e"];
 
@@ -39,7 +39,7 @@ export function vmBootTestCommand(context: Context): CommandUnknownOpts {
     .addOption(new Option("--mode <mode>", MODE_HELP).choices(MODES).default("console-boot"))
     .option("--image <name>", "image, by name or id")
     .option("--memory <size>", "memory: MiB, or as in 2G", parseMemoryMiB("--memory"), 1024)
-    .option("--timeout <time>", "time for everything", parseSeconds("--timeout"), 420)
+    .option("--timeout <time>", "time for everything", parseTimeout, 420)
     .option("--keep", "leave the VM running when it has passed, until Ctrl-C")
     .option("--verbose", "print its console")
     .option("--json", "print JSON")

@@ -15,7 +15,7 @@ import { formatAge, note, print, printJson } from "../output.ts";
 import { tunnelTo } from "../tunnel/find_tunnel.ts";
 import { type PingReport, readPing, roundTrips } from "../tunnel/ping_report.ts";
 import { pingByStack } from "../tunnel/stack_ping.ts";
-import { parseCount, parseSeconds } from "../values.ts";
+import { parseCount, parseTimeout } from "../values.ts";
 
 /** Time between two questions, in s. */
 const INTERVAL_S = 0.2;
@@ -35,7 +35,7 @@ export function vpnProbeCommand(context: Context): CommandUnknownOpts {
     .option(
       "--timeout <time>",
       "how long to wait for the last answer, as in 5s",
-      parseSeconds("--timeout"),
+      parseTimeout,
       DEFAULT_TIMEOUT_S,
     )
     .option("--json", "print JSON")

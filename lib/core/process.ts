@@ -141,6 +141,40 @@ export function spawn(
   }
 }
 
+/** Has the kernel end the program that stands behind it when the one that started it ends. */
+export const WITH_US: readonly [string, ...string[]] = [
+  "setpriv",
+  ...["--pdeathsig", "TERM", "--"],
+];
+
+/**
+ * Like {@link spawn}, and the kernel ends the program when this one ends, however that happens: where
+ * setpriv(1) is there to say so. Process id, terminal and exit code are the program's own.
+ *
+ * @throws {OmertaError} `program-missing` when it is not installed.
+ */
+export async function spawnWithUs(
+  program: string,
+  args: readonly string[],
+  options: Omit<Deno.CommandOptions, "args"> = {},
+): Promise<Deno.ChildProcess> {
+  const [first, ...words] = WITH_US;
+  if (!await canEndWithUs(program)) return spawn(program, args, options);
+  return spawn(first, [...words, program, ...args], options);
+}
+
+/** Whether setpriv(1) can start `program`: that it cannot would look like an exit code of its own. */
+async function canEndWithUs(program: string): Promise<boolean> {
+  if (Deno.build.os !== "linux") return false;
+  const [first, ...words] = WITH_US;
+  try {
+    return (await run(first, [...words, "sh", "-c", 'command -v "$0"', program])).code === 0;
+  } catch (error) {
+    if (error instanceof OmertaError && error.code === "program-missing") return false;
+    throw error;
+  }
+}
+
 /** Signals a process that may have ended meanwhile. */
 export function signalIfThere(process: number | Deno.ChildProcess, signal: Deno.Signal): void {
   try {

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { run, runChecked, startTimeOf } from "./process.ts";
+import { binWith } from "../../tests/support/bin.ts";
+import { commandMissing, testIf } from "../../tests/support/requires.ts";
+import { until } from "../../tests/support/until.ts";
+import { run, runChecked, signalIfThere, spawnWithUs, startTimeOf } from "./process.ts";
 
 Deno.test("run() returns exit code and output", async () => {
   const result = await run("sh", ["-c", "cat; echo err >&2; exit 3"], { input: "hello" });
@@ -53,4 +56,61 @@ Deno.test("startTimeOf() tells a live process from one that has ended", async ()
   const child = new Deno.Command("true").spawn();
   await child.status;
   assert.equal(await startTimeOf(child.pid), undefined);
+});
+
+const withSetpriv = Deno.build.os === "linux" ? commandMissing("setpriv") : "needs Linux";
+
+testIf(
+  withSetpriv,
+  "L10: spawnWithUs() starts what ends with the one that has started it",
+  async () => {
+    const program = `
+    const { spawnWithUs } = await import(${JSON.stringify(import.meta.resolve("./process.ts"))});
+    const child = await spawnWithUs("sleep", ["600"]);
+    console.log(child.pid);
+    await child.status;
+  `;
+    const parent = new Deno.Command(Deno.execPath(), {
+      args: ["eval", "--no-check", program],
+      stdout: "piped",
+    }).spawn();
+    const reader = parent.stdout.getReader();
+    const pid = Number(new TextDecoder().decode((await reader.read()).value));
+    try {
+      await until(async () => (await Deno.readTextFile(`/proc/${pid}/comm`)) === "sleep\n", {
+        what: "the program to run",
+      });
+      parent.kill("SIGKILL");
+      await until(async () => await startTimeOf(pid) === undefined, { what: "the program to end" });
+    } finally {
+      signalIfThere(parent, "SIGKILL");
+      signalIfThere(pid, "SIGKILL");
+      await parent.status;
+      await reader.cancel();
+    }
+  },
+);
+
+Deno.test("spawnWithUs() starts a program as it is: its exit code, and that it is missing", async () => {
+  const child = await spawnWithUs("sh", ["-c", "kill -TERM $$"]);
+  const { code, signal } = await child.status;
+  assert.deepEqual([code, signal], [143, "SIGTERM"]);
+  await assert.rejects(spawnWithUs("no-such-program-here", []), { code: "program-missing" });
+});
+
+Deno.test("spawnWithUs() does without setpriv", async () => {
+  await using bin = await binWith("sh");
+  const program = `
+    const { spawnWithUs } = await import(${JSON.stringify(import.meta.resolve("./process.ts"))});
+    Deno.exit((await (await spawnWithUs("sh", ["-c", "exit 7"])).status).code);
+  `;
+  const args = ["eval", "--no-check", program];
+  assert.equal((await run(Deno.execPath(), args, { env: { PATH: bin.path } })).code, 7);
+});
+
+Deno.test("signalIfThere() does nothing to a process that has ended", async () => {
+  const child = new Deno.Command("true").spawn();
+  await child.status;
+  signalIfThere(child, "SIGTERM");
+  signalIfThere(child.pid, "SIGTERM");
 });

@@ -85,13 +85,22 @@ export function sshTarget(
   return [
     ...(proxy === undefined ? [] : ["-o", `ProxyCommand=${proxy.command}`]),
     ...(proxy?.handsOver ? ["-o", "ProxyUseFdpass=yes"] : []),
-    ...["-i", keyPath],
+    ...["-o", `IdentityFile=${sshPath(keyPath)}`],
     ...["-o", "IdentitiesOnly=yes"],
-    ...["-o", `UserKnownHostsFile="${knownHostsPath}"`],
+    ...["-o", `UserKnownHostsFile=${sshPath(knownHostsPath)}`],
     ...["-o", "GlobalKnownHostsFile=/dev/null"],
     ...["-o", "StrictHostKeyChecking=yes"],
     ...["-o", `HostKeyAlias=${vm.id}`],
   ];
+}
+
+/**
+ * A path as a setting of ssh: it takes quotes and backslashes away and then replaces what begins with
+ * a percent sign. `-i` would not do: it also looks for the file under the name as it is written. `${`
+ * cannot be said at all; the command line refuses such a home.
+ */
+function sshPath(path: string): string {
+  return `"${path.replace(/["\\]/g, "\\$&").replaceAll("%", "%%")}"`;
 }
 
 /** Who logs in to a VM. */

@@ -9,7 +9,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { ApiClient } from "../api/client.ts";
 import { OmertaError } from "../core/errors.ts";
 import type { Paths } from "../core/paths.ts";
-import { endChild, signalIfThere, type spawn } from "../core/process.ts";
+import { endChild, signalIfThere, type spawn, WITH_US } from "../core/process.ts";
 import { selfCommand } from "../core/version.ts";
 
 /** How long a daemon may take to answer after its start, in ms. */
@@ -19,8 +19,6 @@ export const END_MS = 60_000;
 const POLL_MS = 50;
 /** What is kept of its complaints, in characters. */
 const WORDS_MAX = 4096;
-/** Has the kernel end a program when the one that started it ends. */
-const WITH_US = ["--pdeathsig", "TERM", "--"] as const;
 
 /** Starts a program on some machine; the child's process id is to be the program's own. */
 export type Spawn = typeof spawn;
@@ -57,7 +55,8 @@ export class Daemon {
     this.paths = paths;
     const self = selfCommand(module.href);
     const command = [self.program, ...self.args, "daemon", "--background", ...args];
-    this.#child = spawn("setpriv", [...WITH_US, ...command], {
+    const [first, ...words] = WITH_US;
+    this.#child = spawn(first, [...words, ...command], {
       // Detached: Ctrl-C in our terminal is for us, and we end our daemons in order.
       ...{ stdin: "null", stdout: "null", stderr: "piped", detached: true },
       env: { OMERTA_HOME: paths.home, NO_COLOR: "1" },

@@ -7,13 +7,14 @@
  */
 
 import assert from "node:assert/strict";
-import { delimiter, dirname, join } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 import type { RunResult } from "../../lib/core/process.ts";
 import { generateSshKey } from "../../lib/core/ssh_key.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
 import { namespaceWorld } from "../support/namespace_vm.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { startSshServer } from "../support/ssh_server.ts";
+import { until } from "../support/until.ts";
 
 const missing = netlabMissing ??
   commandMissing(
@@ -73,6 +74,10 @@ Host 10.0.0.2
     return stdout;
   };
 
+  /** Whether such a program of the borrower's runs. */
+  const isRunning = async (program: string): Promise<boolean> =>
+    (await borrower.processes()).some((line) => basename(line.split(" ", 1)[0] ?? "") === program);
+
   await t.step("omerta ssh by name, id and address, while plain ssh has no route", async () => {
     const plain = await shell("ssh -F /dev/null -o BatchMode=yes 10.0.0.2 true");
     assert.equal(plain.code, 255);
@@ -96,18 +101,45 @@ Host 10.0.0.2
     assert.match(stderr, /debug1: /);
     const terminal = await borrower.run(["ssh", "web", "-tt", "tty"], { input: "" });
     assert.match(terminal.stdout, /^\/dev\/pts\/\d+/);
+    // Whatever looks like a call for our help is the VM's.
+    assert.match(await borrower.ok("ssh", "-T", "web", "df", "-h", "/"), /^Filesystem +Size/);
+    const settings = await borrower.ok("ssh", "-Gp", "23", "--", "web", "ls", "--help");
+    assert.match(settings, /^port 23$/m);
   });
 
-  await t.step("omerta ssh that is ended ends its ssh", async () => {
-    const child = borrower.spawn(["ssh", "web", "echo up; read line"], {
-      ...{ stdin: "piped", stdout: "piped", stderr: "null" },
+  await t.step("options behind the VM are ssh's own", async () => {
+    const { stderr } = await borrower.run(["ssh", "-v", "web", "-l", "nobody", "true"]);
+    assert.match(stderr, /Authenticating to 10\.0\.0\.2:22 as 'nobody'/);
+  });
+
+  for (const [signal, code] of [["SIGTERM", 255], ["SIGINT", 255], ["SIGKILL", 137]] as const) {
+    await t.step(`omerta ssh that is ended by ${signal} ends its ssh`, async () => {
+      const child = borrower.spawn(["ssh", "web", "echo up; read line"], {
+        ...{ stdin: "piped", stdout: "piped", stderr: "null" },
+      });
+      const reader = child.stdout.getReader();
+      assert.equal(new TextDecoder().decode((await reader.read()).value), "up\n");
+      try {
+        child.kill(signal);
+        await until(async () => !await isRunning("ssh"), { what: "ssh to end" });
+        assert.equal((await reader.read()).done, true, "ssh holds its output");
+      } finally {
+        await child.stdin.close(); // ends a session that is left
+        await reader.cancel();
+        assert.equal((await child.status).code, code);
+      }
     });
-    const reader = child.stdout.getReader();
-    assert.equal(new TextDecoder().decode((await reader.read()).value), "up\n");
-    child.kill("SIGTERM");
-    assert.equal((await reader.read()).done, true, "ssh holds its output");
-    assert.equal((await child.status).code, 255);
-    await child.stdin.close();
+  }
+
+  await t.step("omerta cp that is killed ends its scp", async () => {
+    await borrower.ok("ssh", "web", "truncate -s 100G large");
+    const child = borrower.spawn(["cp", "web:large", "/dev/null"], {
+      ...{ stdin: "null", stdout: "null", stderr: "null" },
+    });
+    await until(() => isRunning("scp"), { what: "scp to run" });
+    child.kill("SIGKILL");
+    await child.status;
+    await until(async () => !await isRunning("scp"), { what: "scp to end" });
   });
 
   await t.step("omerta ssh waits for a greeting as long as the user says", async () => {
@@ -135,6 +167,32 @@ Host 10.0.0.2
     assert.equal(await borrower.ok("ssh", "web", "cat file"), "made here\n");
     await ok(`scp -F ${config} web:file back; cmp file back`);
     await ok("omerta cp file 10.0.0.2:again; omerta cp omerta@web:again again; cmp file again");
+  });
+
+  await t.step("a session by omerta nc ends when the VM ends it", async () => {
+    const session = shell(`ssh -tt -F ${config} web 'echo $PPID >server; exec sleep 600'`);
+    const server = await until(
+      async () => Number((await borrower.run(["ssh", "web", "cat server"])).stdout),
+      { what: "the session to begin" },
+    );
+    Deno.kill(server, "SIGKILL");
+    assert.equal((await session).code, 255);
+  });
+
+  await t.step("a home whose name means something to ssh and to a shell", async () => {
+    const home = join(folder, `it's 100%h \\"x" $y`);
+    await Deno.symlink(borrower.path, home);
+    const env = { OMERTA_HOME: home };
+    const there = async (...args: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await borrower.run(args, { env });
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    assert.equal(await there("ssh", "web", "id -un"), "omerta\n");
+    await there("cp", "web:file", join(folder, "by cp"));
+    const own = join(folder, "own_config");
+    await Deno.writeTextFile(own, await there("ssh-config", "web"), { mode: 0o644 });
+    assert.equal(await ok(`cmp file 'by cp'; ssh -F ${own} web id -un`), "omerta\n");
   });
 
   await t.step("rsync and git by ssh-config", async () => {
