@@ -75,10 +75,11 @@ export class Bbr implements CongestionControl {
     b.mss = mss;
     b.initialWindow = initialWindow(mss);
     b.window = b.initialWindow;
-    b.probeRttWindow = b.initialWindow;
     b.seed = seed === 0 ? 1 : seed;
     b.minRtt = smoothed > 0 ? smoothed : Infinity;
     b.minRttAt = now;
+    b.probeRttMinDelay = b.minRtt;
+    b.probeRttMinAt = now;
     b.extraAckedStart = now;
     // The initial window itself is not paced, as in Linux.
     initPacingRate(b, smoothed);

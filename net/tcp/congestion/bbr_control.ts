@@ -99,9 +99,9 @@ export function restoreWindow(b: BbrState): void {
   b.window = Math.max(b.window, b.priorWindow);
 }
 
-/** SaveProbeRTTCwnd(). */
-export function saveProbeRttWindow(b: BbrState): void {
-  b.probeRttWindow = Math.max(bdpMultiple(b, b.bw, PROBE_RTT_CWND_GAIN), minPipeWindow(b));
+/** ProbeRTTCwnd(). */
+export function probeRttWindow(b: BbrState): number {
+  return Math.max(bdpMultiple(b, b.bw, PROBE_RTT_CWND_GAIN), minPipeWindow(b));
 }
 
 /** SetCwnd(), after `newlyDelivered` bytes have arrived ("cwnd Adjustment Mechanism"). */
@@ -112,7 +112,7 @@ export function setWindow(b: BbrState, newlyDelivered: number): void {
   // Of a short flight the other side may hold back the last acknowledgment.
   if (isFirstFlights(b) && b.roundStart) b.window += b.mss;
   b.window = Math.max(b.window, minPipeWindow(b));
-  if (b.phase === PHASE.probeRtt) b.window = Math.min(b.window, b.probeRttWindow);
+  if (b.phase === PHASE.probeRtt) b.window = Math.min(b.window, probeRttWindow(b));
   boundWindowForModel(b);
 }
 

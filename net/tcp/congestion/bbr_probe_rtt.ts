@@ -4,7 +4,7 @@
  * @module
  */
 
-import { restoreWindow, saveProbeRttWindow, saveWindow } from "./bbr_control.ts";
+import { probeRttWindow, restoreWindow, saveWindow } from "./bbr_control.ts";
 import {
   enterProbeRtt,
   enterStartup,
@@ -13,21 +13,36 @@ import {
   startDown,
   startRound,
 } from "./bbr_phase.ts";
-import { ACKS, type BbrState, MIN_RTT_FILTER_MS, PHASE, PROBE_RTT_MS } from "./bbr_state.ts";
+import {
+  ACKS,
+  type BbrState,
+  MIN_RTT_FILTER_MS,
+  PHASE,
+  PROBE_RTT_INTERVAL_MS,
+  PROBE_RTT_MS,
+} from "./bbr_state.ts";
 
-/** UpdateMinRTT(): `roundTrip` of the newest segment that arrived; -1: none. */
+/**
+ * UpdateMinRTT(): `roundTrip` of the newest segment that arrived; -1: none.
+ *
+ * What is measured when ProbeRTT begins has a queue in it: only the short filter takes it, and the
+ * long one still has what the last ProbeRTT found ("ProbeRTT Overview").
+ */
 export function updateMinRtt(b: BbrState, roundTrip: number, now: number): void {
-  b.minRttExpired = now > b.minRttAt + MIN_RTT_FILTER_MS;
-  if (b.minRttExpired && b.phase !== PHASE.probeRtt) saveProbeRttWindow(b);
-  if (roundTrip >= 0 && (roundTrip < b.minRtt || b.minRttExpired)) {
-    b.minRtt = roundTrip;
-    b.minRttAt = now;
+  b.probeRttExpired = now > b.probeRttMinAt + PROBE_RTT_INTERVAL_MS;
+  if (roundTrip >= 0 && (roundTrip < b.probeRttMinDelay || b.probeRttExpired)) {
+    b.probeRttMinDelay = roundTrip;
+    b.probeRttMinAt = now;
+  }
+  if (b.probeRttMinDelay < b.minRtt || now > b.minRttAt + MIN_RTT_FILTER_MS) {
+    b.minRtt = b.probeRttMinDelay;
+    b.minRttAt = b.probeRttMinAt;
   }
 }
 
 /** CheckProbeRTT(). */
 export function checkProbeRtt(b: BbrState, now: number): void {
-  if (b.phase !== PHASE.probeRtt && b.minRttExpired && !b.idleRestart) {
+  if (b.phase !== PHASE.probeRtt && b.probeRttExpired && !b.idleRestart) {
     saveWindow(b);
     enterProbeRtt(b);
     b.probeRttDoneAt = 0;
@@ -43,7 +58,7 @@ function handleProbeRtt(b: BbrState, now: number): void {
   // Its samples are low, and say nothing.
   b.rs.markAppLimited(b.inFlight);
   if (b.probeRttDoneAt === 0) {
-    if (b.inFlight > b.probeRttWindow) return;
+    if (b.inFlight > probeRttWindow(b)) return;
     b.probeRttDoneAt = now + PROBE_RTT_MS;
     b.probeRttRoundDone = false;
     startRound(b);
@@ -56,7 +71,7 @@ function handleProbeRtt(b: BbrState, now: number): void {
 /** CheckProbeRTTDone(), with ExitProbeRTT(). */
 export function checkProbeRttDone(b: BbrState, now: number): void {
   if (b.probeRttDoneAt === 0 || now <= b.probeRttDoneAt) return;
-  b.minRttAt = now;
+  b.probeRttMinAt = now;
   restoreWindow(b);
   resetShortTermModel(b);
   if (!b.fullBwReached) return enterStartup(b);

@@ -74,8 +74,10 @@ export const MIN_PIPE_SEGMENTS = 4;
 export const STARTUP_FULL_LOSS_COUNT = 6;
 /** BBR.PacingMarginPercent, as a factor. */
 export const PACING_MARGIN = 0.99;
-/** BBR.MinRTTFilterLen and BBR.ProbeRTTInterval, in ms. */
+/** BBR.MinRTTFilterLen, in ms: two of {@link PROBE_RTT_INTERVAL_MS}. */
 export const MIN_RTT_FILTER_MS = 10_000;
+/** BBR.ProbeRTTInterval, in ms: the same for every flow, so that they drain a queue together. */
+export const PROBE_RTT_INTERVAL_MS = 5000;
 /** BBR.ProbeRTTDuration, in ms. */
 export const PROBE_RTT_MS = 200;
 /** Rounds of one slot of {@link BbrState.extraAcked}: two slots see 5 to 10 rounds. */
@@ -197,16 +199,18 @@ export class BbrState {
   // Round trips and ProbeRTT.
   /** BBR.min_rtt. */
   minRtt: number = Infinity;
-  /** When it was measured, or ProbeRTT was over. */
+  /** When it was measured. */
   minRttAt = 0;
+  /** BBR.probe_rtt_min_delay: the least round trip since the last ProbeRTT began. */
+  probeRttMinDelay: number = Infinity;
+  /** When it was measured, or ProbeRTT was over. */
+  probeRttMinAt = 0;
   /** It is too old. */
-  minRttExpired = false;
+  probeRttExpired = false;
   /** When ProbeRTT has lasted long enough; 0: it is not low enough yet. */
   probeRttDoneAt = 0;
   /** It has lasted a round trip. */
   probeRttRoundDone = false;
-  /** Its window. */
-  probeRttWindow: number;
   /** Sending began anew after nothing was on its way. */
   idleRestart = false;
 
@@ -233,7 +237,6 @@ export class BbrState {
     this.mss = mss;
     this.initialWindow = initialWindow;
     this.window = initialWindow;
-    this.probeRttWindow = initialWindow;
   }
 }
 

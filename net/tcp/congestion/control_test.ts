@@ -77,7 +77,7 @@ for (const queue of [1, 4]) {
       const first = new Flow(sim, 80, order[0]);
       sim.pass(3000);
       const second = new Flow(sim, 81, order[1]);
-      // BBR knows the round trip without the other's queue after ten seconds.
+      // BBR knows the round trip without the other's queue after a ProbeRTT.
       sim.pass(20_000);
       const before = [first, second].map(({ counter }) => counter.bytes);
       sim.pass(60_000);
@@ -91,6 +91,41 @@ for (const queue of [1, 4]) {
     });
   }
 }
+
+Deno.test("L6: CUBIC's window does not jump after an owner who sent little (RFC 9438 section 5.8)", () => {
+  const link = { delayMs: 25, rate: 2500, queueBytes: 62_500 };
+  const sim = new Simulation({ seed: 1, link, back: { delayMs: 25 } });
+  const counter = new Counter();
+  sim.b.listen({ port: 80, onSyn: (pending) => void pending.accept(counter) });
+  let isBusy = true;
+  const onWritable = (c: TcpConnection): void => {
+    while (isBusy && c.write(scratch) === scratch.length);
+  };
+  const options = { congestion: "cubic", noDelay: true } as const;
+  const c = sim.a.connect({ to: ADDRESS_B, port: 80, handler: { onWritable }, options });
+  assert.ok(typeof c !== "string");
+  sim.pass(20_000);
+  isBusy = false;
+  sim.pass(150);
+  for (let i = 0; i < 600; i++) {
+    c.write(scratch, 0, 1000);
+    sim.a.flush(sim.now);
+    sim.pass(50);
+  }
+  const { congestionWindow } = c.stats;
+  const { lost } = sim.ab;
+  isBusy = true;
+  onWritable(c);
+  sim.a.flush(sim.now);
+  let most = 0;
+  for (let i = 0; i < 14; i++) {
+    sim.pass(50);
+    most = Math.max(most, c.stats.congestionWindow);
+  }
+  assert.ok(most < 1.25 * congestionWindow, `the window is ${most}, was ${congestionWindow}`);
+  // The queue may be full by now, but it was not filled at once.
+  assert.ok(sim.ab.lost - lost < 10, `${sim.ab.lost - lost} packets are lost`);
+});
 
 Deno.test("L6: BBR alone leaves a large queue nearly empty, and the path full", () => {
   const rate = 2500;

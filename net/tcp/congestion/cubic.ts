@@ -34,6 +34,8 @@ export class Cubic {
   #mss: number;
   #wMax = 0;
   #epochAt = -1;
+  /** When something was acknowledged last, or sending began anew. */
+  #seenAt = 0;
   #k = 0;
   #reno = 0;
   #prior = 0;
@@ -76,6 +78,7 @@ export class Cubic {
    * @param smoothed Smoothed round trip, in ms.
    */
   acknowledged(bytes: number, smoothed: number, now: number): void {
+    this.#seenAt = now;
     let rest = bytes;
     if (this.slowStart) {
       // RFC 5681 section 3.1, RFC 9406 section 4.2.
@@ -99,6 +102,15 @@ export class Cubic {
     const at = this.#wMax + C * (t - this.#k) ** 3 * mss;
     if (at < this.#reno) this.window = Math.max(this.window, this.#reno);
     else this.window += (target - this.window) * rest / this.window;
+  }
+
+  /**
+   * The owner, not the window, held the sender back since the last acknowledgment: the curve waits for
+   * it (RFC 9438 section 4.2), or the window would jump to where the curve is by then.
+   */
+  skip(now: number): void {
+    if (this.#epochAt >= 0) this.#epochAt += now - this.#seenAt;
+    this.#seenAt = now;
   }
 
   /** A loss (RFC 9438 section 4.6): sets the threshold; the window follows by rate reduction. */

@@ -47,8 +47,9 @@ export class CubicControl implements CongestionControl {
   }
 
   /** See {@link CongestionControl.resume}. */
-  resume(quiet: boolean): void {
+  resume(quiet: boolean, now: number): void {
     if (quiet) this.#cubic.idle();
+    this.#cubic.skip(now);
   }
 
   /** See {@link CongestionControl.sent}. */
@@ -63,9 +64,10 @@ export class CubicControl implements CongestionControl {
     if (ack.recovers) {
       const delivered = ack.newlyDelivered + ack.duplicates;
       this.#reduce(delivered, ack.pipe, ack.progress && !ack.newlyLost, ack.begun);
-    } else if (ack.newlyDelivered > 0 && this.#isLimited(ack)) {
+    } else if (ack.newlyDelivered > 0) {
       // RFC 9438 section 5.8: an idle owner must not grow the window.
-      cubic.acknowledged(ack.newlyDelivered, ack.smoothed, ack.now);
+      if (this.#isLimited(ack)) cubic.acknowledged(ack.newlyDelivered, ack.smoothed, ack.now);
+      else cubic.skip(ack.now);
     }
     // During a recovery the window is small, but what it answers to is the flight.
     const paced = Math.max(cubic.window, seqDistance(ack.una, ack.next));
