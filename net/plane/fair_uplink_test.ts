@@ -12,7 +12,7 @@ import { until } from "../../tests/support/until.ts";
 import { Program } from "./_fair_lab_fixture.ts";
 import type { Arrived, FairGuest, Sent } from "./_fair_fixture.ts";
 
-const missing = netlabMissing ?? commandMissing("tc");
+const missing = netlabMissing ?? commandMissing("ss", "tc");
 const BORROWERS = [["10.7.0.2", 5001], ["10.7.0.2", 5002]] as const;
 /** Bytes that arrive before the shares are compared: some seconds of the line. */
 const ENOUGH = 8_000_000;
@@ -22,7 +22,7 @@ interface Shares {
   readonly arrived: { messages: number[]; bytes: number[]; control: number };
 }
 
-/** Lets the guests send over a narrow line until enough has arrived. */
+/** Lets the guests send over a narrow line until enough has arrived, and the rest arrive. */
 async function share(guests: readonly FairGuest[]): Promise<Shares> {
   await using lab = await NetLab.create();
   const lender = await lab.namespace("lender");
@@ -34,20 +34,33 @@ async function share(guests: readonly FairGuest[]): Promise<Shares> {
   ]);
   await using first = await Program.start<Arrived>(borrower, "borrower", "5001");
   await using second = await Program.start<Arrived>(borrower, "borrower", "5002");
-  await using program = await Program.start<Sent>(lender, "lender", JSON.stringify({ guests }));
-  return await until(async () => {
-    const sent = await program.ask();
+  const count = async (): Promise<Shares["arrived"]> => {
     const [one, two] = [await first.ask(), await second.ask()];
     const sum = (a: readonly number[], b: readonly number[]): number[] =>
       guests.map((_, i) => (a[i] ?? 0) + (b[i] ?? 0));
-    const arrived = {
+    return {
       messages: sum(one.messages, two.messages),
       bytes: sum(one.bytes, two.bytes),
       control: one.control + two.control,
     };
-    const total = arrived.bytes.reduce((x, y) => x + y, 0);
-    return total >= ENOUGH && { sent, arrived };
-  }, { timeoutMs: 60_000, what: "the line to have carried enough" });
+  };
+  let sent: Sent;
+  {
+    await using program = await Program.start<Sent>(lender, "lender", JSON.stringify({ guests }));
+    await until(async () => (await count()).bytes.reduce((x, y) => x + y, 0) >= ENOUGH, {
+      timeoutMs: 60_000,
+      what: "the line to have carried enough",
+    });
+    sent = await program.ask();
+  }
+  // Nobody sends any more: what the kernel still has of it arrives, and is read.
+  await until(async () => {
+    const line = (await lender.runChecked("tc", ["-s", "qdisc", "show", "dev", a])).stdout;
+    const sockets = (await borrower.runChecked("ss", ["-uanH"])).stdout.trim().split("\n");
+    return line.includes(" backlog 0b 0p ") &&
+      sockets.every((socket) => socket.trim().split(/\s+/)[1] === "0");
+  }, { timeoutMs: 60_000, what: "the line to be empty" });
+  return { sent, arrived: await count() };
 }
 
 const FLAT_OUT = 0;
@@ -74,7 +87,7 @@ testIf(
         for (const i of [1, 2, 3]) {
           const [out = 0, come = 0] = [sent.frames[i], arrived.messages[i]];
           assert.ok(out > 20, words);
-          // What is under way, up to a second of it, has been sent and has not arrived.
+          // What the plane itself still had is gone with it.
           assert.ok(come >= 0.75 * out, `guest ${i}: ${come} of ${out} came: ${words}`);
         }
         assert.ok(arrived.control >= 0.75 * sent.control, words);

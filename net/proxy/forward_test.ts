@@ -378,6 +378,9 @@ Deno.test("G6: ReverseForward leads a port inside to one here, and connects anew
   await using w = new World();
   let server = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = server.addr;
+  // With a connection on it nobody else is given the port.
+  using _near = await connectTo({ port });
+  using _held = await server.accept();
   const serve = async (listener: Deno.Listener): Promise<void> => {
     for await (const conn of listener) {
       void (async () => {

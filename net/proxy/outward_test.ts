@@ -138,6 +138,9 @@ Deno.test("G1: Outward tells the inside what the outside said: refused, unreacha
   using outward = new Outward(w.loop, w.near);
   const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   streams.port = closed.addr.port;
+  // With a connection on it nobody else is given the port.
+  using _near = await Deno.connect({ hostname: "127.0.0.1", port: streams.port });
+  using _held = await closed.accept();
   closed.close();
   assert.equal(await reasonOf(call(w, OUTSIDE)[0]), "refused");
   const faults = [

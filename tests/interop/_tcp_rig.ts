@@ -6,6 +6,7 @@
 
 import assert from "node:assert/strict";
 import { libc } from "../../net/os/libc.ts";
+import type { TcpStats } from "../../net/tcp/connection.ts";
 import type { PingAnswer } from "../../net/tcp/ping.ts";
 import { type Namespace, NetLab, netlabMissing } from "../netlab/netlab.ts";
 import { commandMissing, rootMissing } from "../support/requires.ts";
@@ -96,6 +97,13 @@ export class Rig implements AsyncDisposable {
     return await runJobs(this.space, list);
   }
 
+  /** Starts connections of the kernel's that read late: after any line, whose answer is the results. */
+  kernelLate(jobs: readonly Omit<Job, "host">[]): Talk {
+    const list = jobs.map((job): Job => ({ ...job, host: STACK }));
+    const args = ["run", "-A", CLIENT, JSON.stringify(list)];
+    return new Talk(this.space.spawn(Deno.execPath(), args, { stdin: "piped", stdout: "piped" }));
+  }
+
   /** Has the stack connect somewhere; how it went. */
   async connect(to: string, port: number, bytes: number, connectMs?: number): Promise<NodeResult> {
     return await this.#talk.ask(JSON.stringify({ to, port, bytes, connectMs }));
@@ -109,6 +117,16 @@ export class Rig implements AsyncDisposable {
   /** What the stack has counted, and how full it is. */
   async counters(): Promise<Record<string, number>> {
     return await this.#talk.ask("counters");
+  }
+
+  /** How the connection does that sends, the last one opened. */
+  async sending(): Promise<Partial<TcpStats>> {
+    return await this.#talk.ask("sending");
+  }
+
+  /** Lets the slow reader read. */
+  async read(): Promise<void> {
+    await this.#talk.ask("read");
   }
 
   /** Bytes of memory that the stack's program holds. */

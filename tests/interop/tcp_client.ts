@@ -1,7 +1,7 @@
 /**
  * The kernel's side of the TCP tests: a program that uses the system's own sockets, to be run in the
  * namespace of a `tcp_node.ts`. Takes a list of jobs as JSON, runs them all at the same time, and
- * prints a list of results.
+ * prints a list of results, in one line.
  *
  * @module
  */
@@ -12,10 +12,11 @@ import { createHash } from "node:crypto";
 export interface Job {
   /**
    * `upload`: sends and ends, then reads to the end; `download`: sends a number and reads to the end;
-   * `echo`: sends and reads at the same time; `serve`: listens, and sends back what it reads until its
-   * end; `receive`: reads for `ms`, and closes whatever more there is.
+   * `late`: the same, but reads nothing before there is a line on standard input; `echo`: sends and
+   * reads at the same time; `serve`: listens, and sends back what it reads until its end; `receive`:
+   * reads for `ms`, or `bytes`, and closes whatever more there is.
    */
-  readonly kind: "upload" | "download" | "echo" | "serve" | "receive";
+  readonly kind: "upload" | "download" | "late" | "echo" | "serve" | "receive";
   /** Where to. */
   readonly host: string;
   /** Which port. */
@@ -44,6 +45,9 @@ export interface JobResult {
   readonly ms: number;
 }
 
+/** A line that those wait for who are to read late. */
+let line: Promise<unknown> | undefined;
+
 async function run(job: Job): Promise<JobResult> {
   const begun = performance.now();
   const sentHash = createHash("sha256");
@@ -71,9 +75,9 @@ async function run(job: Job): Promise<JobResult> {
     }
     await c.closeWrite();
   };
-  const receive = async (c: Deno.TcpConn): Promise<void> => {
+  const receive = async (c: Deno.TcpConn, most = Infinity): Promise<void> => {
     const buffer = new Uint8Array(256 * 1024);
-    while (performance.now() < until) {
+    while (performance.now() < until && read < most) {
       const n = await c.read(buffer);
       if (n === null) return;
       if (!measured) readHash.update(buffer.subarray(0, n));
@@ -89,10 +93,11 @@ async function run(job: Job): Promise<JobResult> {
       return result();
     }
     using c = await Deno.connect({ hostname: job.host, port: job.port });
-    if (job.kind === "download") {
+    if (job.kind === "download" || job.kind === "late") {
       await c.write(new TextEncoder().encode(`${job.bytes}\n`));
+      if (job.kind === "late") await (line ??= Deno.stdin.read(new Uint8Array(100)));
       await receive(c);
-    } else if (job.kind === "receive") await receive(c);
+    } else if (job.kind === "receive") await receive(c, job.bytes);
     else if (job.kind === "echo") await Promise.all([send(c, job.bytes ?? 0), receive(c)]);
     else {
       await send(c, job.bytes ?? Infinity);
@@ -107,6 +112,6 @@ async function run(job: Job): Promise<JobResult> {
 if (import.meta.main) {
   const jobs: Job[] = JSON.parse(Deno.args[0] ?? "[]");
   const results = await Promise.all(jobs.map(run));
-  const bytes = new TextEncoder().encode(JSON.stringify(results));
+  const bytes = new TextEncoder().encode(`${JSON.stringify(results)}\n`);
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }

@@ -11,6 +11,10 @@ import { nodeByte } from "./tcp_node.ts";
 const missing = rigMissing;
 
 const MB = 1_000_000;
+/** Time for a window to be closed, and to be probed, in ms. */
+const WINDOW_MS = 30_000;
+/** So many probes of a closed window are waited for. */
+const PROBES = 3;
 
 /** SHA-256 of the first `length` bytes that the stack's services send. */
 function patternHash(length: number): string {
@@ -26,11 +30,12 @@ function patternHash(length: number): string {
 function checkWhole(jobs: readonly Omit<Job, "host">[], results: readonly JobResult[]): void {
   for (const [i, result] of results.entries()) {
     const { kind, bytes = 0 } = jobs[i] ?? { kind: "echo" };
+    const isDown = kind === "download" || kind === "late";
     assert.equal(result.error, undefined, `${kind} failed`);
-    if (kind === "download") assert.equal(result.readHash, patternHash(bytes), kind);
+    if (isDown) assert.equal(result.readHash, patternHash(bytes), kind);
     else if (kind === "upload") assert.equal(result.text, result.sentHash, kind);
     else assert.equal(result.readHash, result.sentHash, kind);
-    assert.equal(kind === "download" ? result.read : result.sent, bytes);
+    assert.equal(isDown ? result.read : result.sent, bytes);
   }
 }
 
@@ -112,9 +117,43 @@ testIf(missing, "L6: the stack ends first, and the kernel's side goes on sending
 
 testIf(missing, "L6: a slow reader closes the window, and gets every byte", async () => {
   await using rig = await Rig.start();
-  const jobs = [{ kind: "upload", port: 10, bytes: 3 * MB }] as const;
-  checkWhole(jobs, await rig.kernel(jobs));
+  // More than fits into the buffers of both.
+  const jobs = [{ kind: "upload", port: 10, bytes: 10 * MB }] as const;
+  const sent = rig.kernel(jobs);
+  await until(async () => await rig.snmp("TCPWinProbe") > 0, {
+    what: "the kernel to probe a closed window",
+    timeoutMs: WINDOW_MS,
+  });
+  await rig.read();
+  checkWhole(jobs, await sent);
 });
+
+testIf(
+  missing,
+  "L6: a kernel that reads late closes its window, is probed, and gets every byte",
+  async () => {
+    await using rig = await Rig.start();
+    const jobs = [{ kind: "late", port: 19, bytes: 10 * MB }] as const;
+    await using client = rig.kernelLate(jobs);
+    await until(async () => await rig.snmp("TCPToZeroWindowAdv") > 0, {
+      what: "the kernel to close its window",
+      timeoutMs: WINDOW_MS,
+    });
+    await until(async () => (await rig.sending()).sendWindow === 0, {
+      what: "the stack to hear of it",
+    });
+    // Neither has anything else to say now.
+    const { segmentsOut = NaN, segmentsIn = NaN } = await rig.counters();
+    await until(async () => {
+      const now = await rig.counters();
+      const sent = (now.segmentsOut ?? 0) - segmentsOut;
+      return sent >= PROBES && (now.segmentsIn ?? 0) - segmentsIn >= PROBES;
+    }, { what: "probes, and answers to them", timeoutMs: WINDOW_MS });
+    assert.equal((await rig.sending()).sendWindow, 0);
+    checkWhole(jobs, await client.ask("read"));
+    assert.ok(await rig.snmp("TCPFromZeroWindowAdv") > 0);
+  },
+);
 
 testIf(missing, "L6: 10 streams each way, and 500 connections, at the same time", async () => {
   await using rig = await Rig.start();
@@ -164,9 +203,9 @@ testIf(missing, "L6: what the stack is told when it is refused or not answered",
 
 testIf(missing, "L6: a kernel's reset ends the connection and frees its memory", async () => {
   await using rig = await Rig.start();
-  const [result] = await rig.kernel([{ kind: "receive", port: 20, ms: 200 }]);
+  const [result] = await rig.kernel([{ kind: "receive", port: 20, bytes: MB }]);
   assert.equal(result?.error, undefined);
-  assert.ok((result?.read ?? 0) > 0);
+  assert.ok((result?.read ?? 0) >= MB);
   const counters = await until(async () => {
     const now = await rig.counters();
     return now.connections === 0 && now;

@@ -11,7 +11,7 @@
  * | 7    | sends back what it reads                                                      |
  * | 8    | the same, little by little: for thousands of connections                      |
  * | 9    | reads to the end, then sends the SHA-256 of it in hex                         |
- * | 10   | the same, but reads only 32 KiB in each 20 ms                                 |
+ * | 10   | the same, but nothing before the line `read`, then only 32 KiB in each 10 ms  |
  * | 11   | reads to the end without looking, and ends                                    |
  * | 12   | the same as 8, and never ends by itself                                       |
  * | 19   | reads a line with a number, sends as many bytes of {@link nodeByte}, and ends |
@@ -26,8 +26,9 @@
  * A line on standard input, `{"to": "10.9.0.1", "port": 5000, "bytes": 1000000}`, makes it connect,
  * send as many bytes, end, read to the end, and print a {@link NodeResult}. A `CrowdCommand` makes it
  * do something with thousands of connections, and print a `CrowdResult`. `{"ping": "10.9.0.1"}` prints
- * the answer. The line `counters` prints the stack's counters and how full it is, `memory` how many
- * bytes the program holds; that one needs `--v8-flags=--expose-gc`.
+ * the answer. The line `counters` prints the stack's counters and how full it is, `sending` the
+ * statistics of the connection of port 19 or 20 that was opened last, `memory` how many bytes the
+ * program holds; that one needs `--v8-flags=--expose-gc`.
  *
  * @module
  */
@@ -83,7 +84,7 @@ export function nodeByte(i: number): number {
 
 const PATTERN = new Uint8Array(65536).map((_, i) => nodeByte(i));
 const SLOW_BYTES = 32 * 1024;
-const SLOW_MS = 20;
+const SLOW_MS = 10;
 const HTTP_BYTES = 1 << 20;
 const scratch = new Uint8Array(256 * 1024);
 
@@ -169,10 +170,13 @@ class Drain implements TcpHandler {
 }
 
 class SlowSink implements TcpHandler {
+  /** Whether they read yet. */
+  static reads = false;
   readonly #sink = new Sink();
   #timer: ReturnType<typeof setInterval> | undefined;
   onOpen(c: TcpConnection): void {
     this.#timer = setInterval(() => {
+      if (!SlowSink.reads) return;
       const before = this.#sink.read;
       this.#sink.take(c, SLOW_BYTES);
       if (this.#sink.read === before && c.ended) clearInterval(this.#timer);
@@ -184,10 +188,13 @@ class SlowSink implements TcpHandler {
 }
 
 class Generator implements TcpHandler {
+  /** The connection that was opened last. */
+  static last: TcpConnection | undefined;
   #line = "";
   #source: Source | undefined;
   constructor(private readonly fixed?: number) {}
   onOpen(c: TcpConnection): void {
+    Generator.last = c;
     if (this.fixed !== undefined) this.#source = new Source(this.fixed);
     this.onWritable(c);
   }
@@ -296,6 +303,8 @@ async function main(config: TcpNodeConfig): Promise<void> {
         const line = text.slice(0, at);
         text = text.slice(at + 1);
         if (line === "counters") print({ ...stack.counters, ...stack.use });
+        else if (line === "sending") print(Generator.last?.stats ?? {});
+        else if (line === "read") print(SlowSink.reads = true);
         else if (line === "memory") print(heldMemory());
         else if (line.startsWith('{"crowd"')) crowd.begin(JSON.parse(line));
         else {
