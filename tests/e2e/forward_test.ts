@@ -82,7 +82,7 @@ class Running {
   async says(words: RegExp, count = 1): Promise<void> {
     const all = new RegExp(words, "g");
     await until(() => (this.stderr.match(all) ?? []).length >= count, {
-      what: `${words} ${count} times; it said: ${this.stderr}`,
+      what: () => `${words} ${count} times; it said: ${this.stderr}`,
       timeoutMs: 20_000,
     });
   }

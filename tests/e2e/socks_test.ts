@@ -11,12 +11,17 @@ import type { RunResult } from "../../lib/core/process.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
 import { namespaceWorld } from "../support/namespace_vm.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
+import { until } from "../support/until.ts";
 
 const missing = netlabMissing ??
   commandMissing("ip", "ss", "nft", "setpriv", "curl", "nc", "socksify", "python3");
 
 const OPEN_PORT = 1080;
 const PASSWORD_PORT = 1081;
+/** Port of a server on every address. */
+const PUBLIC_PORT = 1082;
+/** The borrower on the network that it shares with the VM's machine. */
+const BORROWER = "192.168.1.7";
 const USER = "ann";
 const PASSWORD = "correct horse";
 
@@ -30,13 +35,19 @@ table ip test {
   }
 }
 `;
-/** Sends a datagram of so many bytes, and says how long the answer is. */
+/** Sends a datagram of so many bytes until it is answered, and says how long the answer is. */
 const UDP_PY = `
-import socket, sys
+import socket, sys, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(10)
-s.sendto(b"y" * int(sys.argv[2]), (sys.argv[1], 7))
-print(len(s.recvfrom(65535)[0]))
+s.settimeout(3)
+end = time.monotonic() + 45
+while time.monotonic() < end:
+    s.sendto(b"y" * int(sys.argv[2]), (sys.argv[1], 7))
+    try:
+        print(len(s.recvfrom(65535)[0]))
+        break
+    except TimeoutError:
+        pass
 `;
 
 function danteConfig(port: number, method: "none" | "username"): string {
@@ -63,26 +74,46 @@ testIf(missing, "G5: omerta socks serves curl and dante, TCP and UDP", async (t)
   const withPassword = ["--user", USER, "--password-file", passwordFile];
   await borrower.ok("socks", "--port", `${PASSWORD_PORT}`, ...withPassword, "--background");
 
-  const curl = (url: string, port = OPEN_PORT, ...more: string[]): Promise<RunResult> => {
-    const proxy = ["--noproxy", "", "--socks5-hostname", `127.0.0.1:${port}`];
-    const args = ["-sS", "--max-time", "50", ...proxy, ...more, url];
-    return machine.run("curl", args, { timeoutMs: 60_000 });
-  };
+  const curlBy = (proxy: string, url: string, ...more: string[]): string[] => [
+    ...["-sS", "--max-time", "50", "--noproxy", "", "--socks5-hostname", proxy, ...more, url],
+  ];
+  const curl = (url: string, port = OPEN_PORT, ...more: string[]): Promise<RunResult> =>
+    machine.run("curl", curlBy(`127.0.0.1:${port}`, url, ...more));
   /** What curl says that the server replied. */
   const replyTo = async (port: number): Promise<string | undefined> => {
     const { code, stderr } = await curl(`http://web:${port}/`);
     assert.equal(code, 97, stderr);
     return /\((\d+)\)\s*$/.exec(stderr)?.[1];
   };
-  const dante = async (program: string[], input: string, port = OPEN_PORT): Promise<RunResult> => {
-    const config = join(folder, `dante-${port}.conf`);
-    const method = port === OPEN_PORT ? "none" : "username";
-    await Deno.writeTextFile(config, danteConfig(port, method), { mode: 0o644 });
-    const env = { SOCKS_CONF: config, SOCKS_USERNAME: USER, SOCKS_PASSWORD: PASSWORD };
-    return await machine.run("socksify", program, { input, env, timeoutMs: 60_000 });
+  const configOf = (port: number): string => join(folder, `dante-${port}.conf`);
+  for (const [port, method] of [[OPEN_PORT, "none"], [PASSWORD_PORT, "username"]] as const) {
+    await Deno.writeTextFile(configOf(port), danteConfig(port, method), { mode: 0o644 });
+  }
+  const dante = (program: string[], input: string, port = OPEN_PORT): Promise<RunResult> => {
+    const env = { SOCKS_CONF: configOf(port), SOCKS_USERNAME: USER, SOCKS_PASSWORD: PASSWORD };
+    return machine.run("socksify", program, { input, env, timeoutMs: 60_000 });
   };
+  /** What netcat prints for a datagram, which it sends once and waits a second for an answer to. */
+  const datagram = (host: string, words: string, port = OPEN_PORT): Promise<string> =>
+    until(async () => (await dante(["nc", "-u", "-w", "1", host, "7"], words, port)).stdout, {
+      timeoutMs: 60_000,
+      what: `an answer from ${host}`,
+    });
+  const { pid }: { pid: number } = JSON.parse(await borrower.ok("status", "--json"));
+  /** The addresses and ports where the daemon listens for TCP. */
+  const listening = async (): Promise<(string | undefined)[]> => {
+    const { stdout } = await machine.runChecked("ss", ["-ltnHp"]);
+    const lines = stdout.split("\n").filter((line) => line.includes(`pid=${pid},`));
+    return lines.map((line) => line.split(/ +/)[3]).sort();
+  };
+  const loopback = [OPEN_PORT, PASSWORD_PORT].map((port) => `127.0.0.1:${port}`);
   // Takes as long as a connection is tried for, so it is begun first.
-  const silent = Promise.all([replyTo(83), dante(["nc", "-N", "web", "83"], "")]);
+  const silent = Promise.all([replyTo(83), dante(["nc", "-N", "-v", "web", "83"], "")]);
+  silent.catch(() => {}); // told by the step that waits for it
+
+  await t.step("both listen on loopback and nowhere else", async () => {
+    assert.deepEqual(await listening(), loopback);
+  });
 
   await t.step("CONNECT by name and by address", async () => {
     for (const host of ["web", "web.omerta", "10.0.0.2"]) {
@@ -100,8 +131,7 @@ testIf(missing, "G5: omerta socks serves curl and dante, TCP and UDP", async (t)
 
   await t.step("UDP ASSOCIATE by name and by address, fragments too", async () => {
     for (const host of ["web", "10.0.0.2"]) {
-      const { stdout, stderr } = await dante(["nc", "-u", "-w", "1", host, "7"], "datagram\n");
-      assert.equal(stdout, "datagram\n", stderr);
+      assert.equal(await datagram(host, "datagram\n"), "datagram\n");
     }
     for (const size of ["0", "1", "1372", "5000"]) {
       const { stdout, stderr } = await dante(["python3", "-c", UDP_PY, "web", size], "");
@@ -126,9 +156,29 @@ testIf(missing, "G5: omerta socks serves curl and dante, TCP and UDP", async (t)
     for (const user of [[], ["--proxy-user", `${USER}:wrong`]]) {
       assert.equal((await curl("http://web/p", PASSWORD_PORT, ...user)).code, 97);
     }
-    const datagram = await dante(["nc", "-u", "-w", "1", "web", "7"], "known\n", PASSWORD_PORT);
-    assert.equal(datagram.stdout, "known\n", datagram.stderr);
+    assert.equal(await datagram("web", "known\n", PASSWORD_PORT), "known\n");
   });
+
+  await t.step(
+    "another computer is served where that was asked for, with the password",
+    async () => {
+      const everywhere = ["--bind", "0.0.0.0", "--port", `${PUBLIC_PORT}`];
+      await borrower.ok("socks", ...everywhere, ...withPassword, "--background");
+      assert.deepEqual(await listening(), [`0.0.0.0:${PUBLIC_PORT}`, ...loopback]);
+      const other = (port: number, ...more: string[]): Promise<RunResult> =>
+        vm.machine.run("curl", curlBy(`${BORROWER}:${port}`, "http://web/o", ...more));
+      const known = ["--proxy-user", `${USER}:${PASSWORD}`];
+      const good = await other(PUBLIC_PORT, ...known);
+      assert.equal(good.stdout, "10.0.0.2 /o\n", good.stderr);
+      assert.equal((await other(PUBLIC_PORT)).code, 97);
+      assert.equal((await other(PUBLIC_PORT, "--proxy-user", `${USER}:wrong`)).code, 97);
+      for (const port of [OPEN_PORT, PASSWORD_PORT]) {
+        const refused = await other(port, ...known);
+        assert.match(refused.stderr, /refused|Couldn't connect|Could not connect/);
+        assert.equal(refused.code, 7);
+      }
+    },
+  );
 
   await t.step("the password is nowhere but in a file of its user's own", async () => {
     const { mode } = await Deno.stat(borrower.paths.forwards);
@@ -142,16 +192,20 @@ testIf(missing, "G5: omerta socks serves curl and dante, TCP and UDP", async (t)
   await t.step("a host that is silent is told as a time that ran out", async () => {
     const [reply, line] = await silent;
     assert.equal(reply, "6");
-    assert.notEqual(line.code, 0);
+    assert.match(line.stderr, /timed out/);
+    assert.equal(line.code, 1);
   });
 
   await t.step("nothing of all that is left", async () => {
-    for (const { id, active } of JSON.parse(await borrower.ok("forward", "list", "--json"))) {
-      assert.equal(active, 0);
-      await borrower.ok("forward", "stop", id);
-    }
+    const listed = async (): Promise<{ id: string; active: number }[]> =>
+      JSON.parse(await borrower.ok("forward", "list", "--json"));
+    await until(async () => (await listed()).every(({ active }) => active === 0), {
+      what: "every connection to end",
+    });
+    for (const { id } of await listed()) await borrower.ok("forward", "stop", id);
+    assert.deepEqual(await listening(), []);
     // What is left is the daemon's own port, which is on every address.
-    assert.doesNotMatch((await machine.runChecked("ss", ["-tulnH"])).stdout, /127\.0\.0\.1/);
+    assert.doesNotMatch((await machine.runChecked("ss", ["-ulnH"])).stdout, /127\.0\.0\.1/);
     assert.deepEqual(JSON.parse(await Deno.readTextFile(borrower.paths.forwards)).proxies, []);
   });
 });

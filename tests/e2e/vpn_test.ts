@@ -96,6 +96,7 @@ testIf(
     const submit = ["submit", "--provider", LENDER, "--script", "true"];
     const id = (await borrower.ok(...submit)).trim();
     await until(async () => /^state +failed$/m.test(await borrower.ok("job", "show", id)), {
+      timeoutMs: 60_000,
       what: "the job to end",
     });
     const words = await borrower.fails(1, "vpn", "status", "--job-id", id);

@@ -9,6 +9,7 @@ import {
 import { newBpfObjects } from "../kernel/bpf_objects.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
 import { bpfMissing } from "../support/bpf.ts";
+import { PING } from "../support/ping.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";
 
@@ -21,7 +22,6 @@ const READY_MS = 280_000;
 const NEIGHBOR = "192.168.1.1";
 /** Where the borrower moves to. */
 const MOVED = "192.168.2.8";
-const PING = ["-c", "1", "-W", "2"];
 
 const REQUEST = ["vm", "request", "--provider", LENDER, "--cpu", "2", "--mode", "ebpf"] as const;
 
@@ -52,7 +52,7 @@ testIf(missing, "N14, N8: a guest whose packets the kernel filters", async (t) =
   await lender.startDaemon();
   await shareLink(world);
   const ssh = async (command: string): Promise<string> => {
-    const result = await borrower.run(["ssh", "kern", command], { timeoutMs: 90_000 });
+    const result = await borrower.run(["ssh", "kern", command], { timeoutMs: 120_000 });
     assert.equal(result.code, 0, result.stderr);
     return result.stdout;
   };
@@ -89,7 +89,7 @@ testIf(missing, "N14, N8: a guest whose packets the kernel filters", async (t) =
         "bash -c 'echo x >/dev/udp/192.168.100.1/53' 2>/dev/null",
         "sudo sysctl -qw net.ipv6.conf.$dev.disable_ipv6=0",
         "ping -c 1 -W 1 ff02::2%$dev >/dev/null 2>&1 && echo reached by IPv6",
-        "ping -c 1 -W 2 10.0.0.1 >/dev/null && echo the borrower",
+        `ping ${PING.join(" ")} 10.0.0.1 >/dev/null && echo the borrower`,
       ];
       assert.equal(
         await ssh(`${attempts.join("; ").replaceAll("do;", "do")}; true`),
@@ -121,7 +121,8 @@ testIf(missing, "N14, N8: a guest whose packets the kernel filters", async (t) =
     await borrowerMachine.addAddress("eth0", `${MOVED}/24`).catch(() => {}); // it may have gone along
     await borrowerMachine.route("replace", "default", "via", "192.168.2.1");
     await borrower.startDaemon();
-    await until(async () => (await borrowerMachine.run("ping", [...PING, "10.0.0.2"])).code === 0, {
+    const ping = ["-c", "1", "-W", "2", "10.0.0.2"];
+    await until(async () => (await borrowerMachine.run("ping", ping)).code === 0, {
       timeoutMs: 60_000,
       what: "the tunnel to be back",
     });

@@ -5,6 +5,7 @@ import { sshOptions } from "../../lib/node/known_hosts.ts";
 import { LENDER, shareLink, twoMachines } from "../support/two_machines.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
 import type { Home } from "../support/home.ts";
+import { PING } from "../support/ping.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";
 
@@ -89,20 +90,20 @@ testIf(missing, "W3, V6: lend, borrow, shell, files, list, release, nothing left
     async () => {
       // The second wall is taken down first: the filter alone has to hold.
       await borrower.ok("ssh", "web", "sudo nft flush ruleset");
-      const probe = (address: string): Promise<string> =>
+      const probe = (address: string, ping = ["-c", "1", "-W", "2"]): Promise<string> =>
         borrower.ok(
           "ssh",
           "web",
-          `ping -c 1 -W 2 ${address} >/dev/null 2>&1 && echo reached || echo refused`,
+          `ping ${ping.join(" ")} ${address} >/dev/null 2>&1 && echo reached || echo refused`,
         );
       // Positive controls: the same program reaches the other end of the tunnel, and the filter
       // answers ARP on the cable.
-      assert.equal(await probe("10.0.0.1"), "reached\n");
+      assert.equal(await probe("10.0.0.1", [...PING]), "reached\n");
       assert.equal(await probe("192.168.100.1"), "refused\n");
       assert.match(await borrower.ok("ssh", "web", "ip neigh show 192.168.100.1"), /lladdr/);
       await borrower.ok("ssh", "web", `sudo ip route add ${LENDER} via 192.168.100.1`);
       // Positive control: the lender's address answers where it should.
-      await borrowerMachine.runChecked("ping", ["-c", "1", "-W", "2", LENDER]);
+      await borrowerMachine.runChecked("ping", [...PING, LENDER]);
       assert.equal(await probe(LENDER), "refused\n");
       const status: { cables: { refused: Record<string, number> }[] } = JSON.parse(
         await lender.ok("status", "--json"),

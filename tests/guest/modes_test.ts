@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { LENDER, shareLink, type TwoMachines, twoMachines } from "../support/two_machines.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
+import { PING } from "../support/ping.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";
 
@@ -132,8 +133,9 @@ testIf(
         `N7: without it, a packet to the lender's LAN ends a VM in mode ${mode}`,
         async () => {
           // The control: the address is there, for those who are on that network.
-          await lenderMachine.runChecked("ping", ["-c", "1", "-W", "2", NEIGHBOR]);
-          const control = await borrower.ok("ssh", name, "ping -c 1 -W 2 10.0.0.1 && hostname");
+          await lenderMachine.runChecked("ping", [...PING, NEIGHBOR]);
+          const ask = `ping ${PING.join(" ")} 10.0.0.1 && hostname`;
+          const control = await borrower.ok("ssh", name, ask);
           assert.match(control, new RegExp(`${name}\n$`));
           const shell = borrower.spawn(["ssh", name, `ping -c 5 ${NEIGHBOR}`], {
             stdout: "null",

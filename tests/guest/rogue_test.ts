@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { netlabMissing } from "../netlab/netlab.ts";
+import { PING } from "../support/ping.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { LENDER, shareLink, type TwoMachines, twoMachines } from "../support/two_machines.ts";
 import { until } from "../support/until.ts";
@@ -89,7 +90,7 @@ testIf(
 
     await t.step("N12: a guest that scans raises an alarm", async () => {
       // The control: the neighbor is there for those who are on its network.
-      await lenderMachine.runChecked("ping", ["-c", "1", "-W", "2", NEIGHBOR]);
+      await lenderMachine.runChecked("ping", [...PING, NEIGHBOR]);
       assert.deepEqual(await alarmsOf(world), []);
       assert.equal(await borrower.ok("ssh", "loud", knock(1001, 1030)), "loud\n");
       await until(async () => (await alarmsOf(world, "loud")).length > 0, { what: "the alarm" });

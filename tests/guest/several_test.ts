@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { NetLab, netlabMissing } from "../netlab/netlab.ts";
 import type { Namespace } from "../netlab/netlab.ts";
 import { Home } from "../support/home.ts";
+import { PING } from "../support/ping.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";
 
@@ -149,16 +150,16 @@ testIf(missing, "V9: four guests of two borrowers at once", async (t) => {
   });
 
   await t.step("V9: no VM reaches another", async () => {
-    const reaches = (address: string): Promise<string> =>
+    const reaches = (address: string, ping = ["-c", "1", "-W", "2"]): Promise<string> =>
       first.ok(
         ...["ssh", "a1"],
-        `ping -c 1 -W 2 ${address} >/dev/null 2>&1 && echo reached || echo refused`,
+        `ping ${ping.join(" ")} ${address} >/dev/null 2>&1 && echo reached || echo refused`,
       );
     await first.ok("ssh", "a1", "sudo nft flush ruleset");
     const neighbor = vms[1]?.address ?? "";
     // The controls: a1 reaches its borrower, and its borrower reaches a2, where it does not.
-    assert.equal(await reaches("10.0.0.1"), "reached\n");
-    await machines[0].runChecked("ping", ["-c", "1", "-W", "5", neighbor]);
+    assert.equal(await reaches("10.0.0.1", [...PING]), "reached\n");
+    await machines[0].runChecked("ping", [...PING, neighbor]);
     assert.equal(await reaches(neighbor), "refused\n");
     assert.equal(await reaches("192.168.100.3"), "refused\n");
   });
@@ -184,7 +185,10 @@ testIf(missing, "V9: four guests of two borrowers at once", async (t) => {
       await askLender();
       // The control: it went on all the while.
       const now = await refusedOfA1();
-      await until(async () => await refusedOfA1() > now, { what: "the flood to go on" });
+      await until(async () => await refusedOfA1() > now, {
+        timeoutMs: 60_000,
+        what: "the flood to go on",
+      });
     } finally {
       flood.kill("SIGTERM");
       await flood.status;
@@ -197,13 +201,17 @@ testIf(missing, "V9: four guests of two borrowers at once", async (t) => {
     const refused = async (): Promise<number> => sum((await status()).controlFaults);
     try {
       await until(async () => await refused() > sum(before.controlFaults) + 100, {
+        timeoutMs: 60_000,
         what: "the flood to begin",
       });
       const answered = (await pingOthers()).slice(1);
       assert.ok(answered.every((count) => count >= PINGS / 4), `answered: ${answered}`);
       await askLender();
       const now = await refused();
-      await until(async () => await refused() > now, { what: "the flood to go on" });
+      await until(async () => await refused() > now, {
+        timeoutMs: 60_000,
+        what: "the flood to go on",
+      });
     } finally {
       flood.kill("SIGTERM");
       await flood.status;

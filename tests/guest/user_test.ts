@@ -10,6 +10,7 @@ import { join } from "node:path";
 import type { RunResult } from "../../lib/core/process.ts";
 import { netlabMissing } from "../netlab/netlab.ts";
 import { Home } from "../support/home.ts";
+import { allAnswered } from "../support/ping.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { LENDER, shareLink, twoMachines } from "../support/two_machines.ts";
 
@@ -46,7 +47,7 @@ testIf(missing, "L6: a VM is lent and used without rights, by the stack alone", 
   });
 
   await t.step("ping and nc", async () => {
-    assert.match(await borrower.ok("ping", "web", "--count", "2"), /^answers +2 of 2/m);
+    assert.match(await allAnswered(borrower, "ping", "web", "--count", "2"), /^answers +2 of 2/m);
     const { stdout: greeting } = await borrower.run(["nc", "web", "22"], { input: "\n" });
     assert.match(greeting, /^SSH-2\.0-/);
   });

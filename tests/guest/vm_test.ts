@@ -10,6 +10,7 @@ import { VmManager } from "../../vm/manager.ts";
 import { qemuProgram } from "../../vm/qemu_command.ts";
 import { QmpClient, type QmpEvent } from "../../vm/qmp.ts";
 import type { Stage } from "../../vm/stages.ts";
+import { IDLE, outOfTime } from "../support/idle_guest.ts";
 import { testIf } from "../support/requires.ts";
 import { until } from "../support/until.ts";
 import { guestImage, guestMissing } from "./guest_image.ts";
@@ -132,11 +133,15 @@ testIf(guestMissing, "V7: direct-ssh: a command runs over one forwarded port", a
 
 testIf(guestMissing, "V8: a test that runs out of time says how far it came", async () => {
   await withVms(async (vms) => {
-    const image = await guestImage();
+    const whole = await guestImage();
+    assert.equal(whole.boot.kind, "kernel");
+    const boot = { ...whole.boot, append: `${whole.boot.append} ${IDLE}` };
+    const image = { ...whole, boot };
     const manager = new VmManager({ folder: vms });
-    const result = await bootTest({
-      ...{ mode: "console-boot", manager, image, timeoutMs: 4_000, memoryMiB: 512 },
-    });
+    const result = await outOfTime((limitS) =>
+      bootTest({
+        ...{ mode: "console-boot", manager, image, timeoutMs: limitS * 1000, memoryMiB: 512 },
+      }), ({ stages }) => stages.reached.qemu !== undefined);
     assert.match(result.error?.message ?? "", /stage (?:kernel|cloud-init) not reached after/);
     assert.notEqual(result.stages.failure, undefined);
   });

@@ -10,6 +10,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { formatKey, generatePrivateKey, publicKeyOf } from "../../net/wireguard/keys.ts";
 import { type Namespace, NetLab, netlabMissing } from "../netlab/netlab.ts";
+import { allAnswered, PING } from "../support/ping.ts";
 import { commandMissing, testIf } from "../support/requires.ts";
 import { LENDER, shareLink, type TwoMachines, twoMachines } from "../support/two_machines.ts";
 import { until } from "../support/until.ts";
@@ -38,7 +39,7 @@ testIf(missing, "W5, W6, U7: a guest's tunnel is shown, tested, shared and left 
 
   const job = (await borrower.ok(
     ...["submit", "--provider", LENDER, "--name", "web", "--cpu", "2", "--vpn-config", vpn],
-    ...["--script", `ping -c 3 -i 0.2 -W 5 ${BEYOND}; until [ -e /tmp/end ]; do sleep 0.2; done`],
+    ...["--script", `ping -c 3 -i 0.2 -w 45 ${BEYOND}; until [ -e /tmp/end ]; do sleep 0.2; done`],
   )).trim();
 
   await t.step("U7: the job leaves by the borrower's own VPN", async () => {
@@ -49,14 +50,16 @@ testIf(missing, "W5, W6, U7: a guest's tunnel is shown, tested, shared and left 
     }, { timeoutMs: READY_MS, what: "the job to ping what is behind the VPN" });
     assert.match(await borrower.ok("job", "logs", job), / 3 received/);
     assert.match(await borrower.ok("job", "show", job), /^Bringing up the VPN of .*vpn\.conf$/m);
-    const ping = (address: string): Promise<string> =>
-      borrower.ok("ssh", "web", `ping -c 1 -W 2 ${address} >/dev/null && echo yes || echo no`);
+    const ping = async (address: string, words: readonly string[] = PING): Promise<string> => {
+      const once = `ping ${words.join(" ")} ${address} >/dev/null && echo yes || echo no`;
+      return await borrower.ok("ssh", "web", once);
+    };
     assert.equal(await ping(BEYOND), "yes\n");
     // The way back to the borrower is still the VM's own tunnel.
     assert.equal(await ping("10.0.0.1"), "yes\n");
     // It is the VPN that leads there: without it the same guest does not get there.
     await borrower.ok("ssh", "web", "sudo wg-quick down wg1 2>/dev/null");
-    assert.equal(await ping(BEYOND), "no\n");
+    assert.equal(await ping(BEYOND, ["-c", "1", "-W", "2"]), "no\n");
     await borrower.ok("ssh", "web", "sudo wg-quick up wg1 2>/dev/null");
     assert.equal(await ping(BEYOND), "yes\n");
     // The server has met nobody but the borrower, on whose network it is.
@@ -80,7 +83,8 @@ testIf(missing, "W5, W6, U7: a guest's tunnel is shown, tested, shared and left 
   });
 
   await t.step("W5: vpn test counts real answers, and says so when there are none", async () => {
-    const good = await borrower.ok("vpn", "test", "--server-ip", "10.0.0.2", "--count", "10");
+    const ten = ["vpn", "test", "--server-ip", "10.0.0.2", "--count", "10"];
+    const good = await allAnswered(borrower, ...ten);
     assert.match(good, /^VM +web .*lent by 192\.168\.1\.100$/m);
     assert.match(
       good,
@@ -119,8 +123,8 @@ testIf(missing, "W5, W6, U7: a guest's tunnel is shown, tested, shared and left 
     try {
       const route = await borrowerMachine.runChecked("ip", ["route", "get", "10.0.0.2"]);
       assert.match(route.stdout, new RegExp(`dev ${name} src 10\\.0\\.255\\.1`));
-      const ping = await borrowerMachine.runChecked("ping", ["-c", "5", "-i", "0.2", "10.0.0.2"]);
-      assert.match(ping.stdout, / 5 received/);
+      const five = ["-c", "5", "-i", "0.2", "-w", "45", "10.0.0.2"];
+      assert.match((await borrowerMachine.runChecked("ping", five)).stdout, / 5 received/);
       assert.equal(await borrower.ok("ssh", "web", "hostname"), "web\n");
       const transfer = await borrowerMachine.runChecked("wg", ["show", name, "transfer"]);
       const [, received, sent] = transfer.stdout.trim().split("\t").map(Number);
@@ -147,7 +151,7 @@ testIf(missing, "W5, W6, U7: a guest's tunnel is shown, tested, shared and left 
       up = join(folder, `omu${Deno.pid}.conf`);
       await Deno.writeTextFile(up, second.stdout, { mode: 0o600 });
       await quick("up", up);
-      await borrowerMachine.runChecked("ping", ["-c", "1", "-W", "10", "10.0.0.2"]);
+      await borrowerMachine.runChecked("ping", [...PING, "10.0.0.2"]);
       const peers = await borrower.ok("ssh", "web", "sudo wg show wg0 allowed-ips");
       assert.deepEqual(
         Array.from(peers.matchAll(/\t(.*)\n/g), ([, networks]) => networks).sort(),

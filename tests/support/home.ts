@@ -23,6 +23,9 @@ const DENO_ARGS = [
   join(ROOT, "cli", "main.ts"),
 ];
 
+/** Time for a command, in ms: more than a release of a VM may take. */
+const COMMAND_MS = 60_000;
+
 /** Where the tests' images are kept between runs; see scripts/run_tests.ts. */
 export const TEST_HOME = Deno.env.get("OMERTA_TEST_HOME") ?? join(ROOT, "tests", "tmp", "home");
 
@@ -76,7 +79,7 @@ export class Home implements AsyncDisposable {
   run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     const [program = "", ...first] = this.#prefix;
     return this.#machine.run(program, [...first, ...args], {
-      timeoutMs: 30_000,
+      timeoutMs: COMMAND_MS,
       ...options,
       env: { OMERTA_HOME: this.path, NO_COLOR: "1", ...options.env },
     });
@@ -90,7 +93,7 @@ export class Home implements AsyncDisposable {
   /** Runs another program as this user. */
   runOther(program: string, args: readonly string[]): Promise<RunResult> {
     const [first = program, ...rest] = [...this.#user, program, ...args];
-    return this.#machine.run(first, rest, { timeoutMs: 30_000 });
+    return this.#machine.run(first, rest, { timeoutMs: COMMAND_MS });
   }
 
   /** Runs `omerta ARGS`, which must succeed, and returns what it printed. */

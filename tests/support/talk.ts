@@ -5,6 +5,13 @@
  * @module
  */
 
+import { endChild } from "../../lib/core/process.ts";
+
+/** Time for a line to come, in ms: thousands of connections may be made for one. */
+const LINE_MS = 120_000;
+/** Time for the program to end, in ms. */
+const END_MS = 30_000;
+
 /** One program. Start it with `stdin` and `stdout` piped. */
 export class Talk implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
@@ -21,16 +28,25 @@ export class Talk implements AsyncDisposable {
 
   /** The next line that it prints. */
   async line(): Promise<string> {
-    for (;;) {
-      const at = this.#text.indexOf("\n");
-      if (at >= 0) {
-        const line = this.#text.slice(0, at);
-        this.#text = this.#text.slice(at + 1);
-        return line;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const words = `no line within ${LINE_MS / 1000} s, after ${JSON.stringify(this.#text)}`;
+      late.reject(new Error(`Cannot read on: ${words}`));
+    }, LINE_MS);
+    try {
+      for (;;) {
+        const at = this.#text.indexOf("\n");
+        if (at >= 0) {
+          const line = this.#text.slice(0, at);
+          this.#text = this.#text.slice(at + 1);
+          return line;
+        }
+        const { value, done } = await Promise.race([this.#reader.read(), late.promise]);
+        if (done) throw new Error("Cannot read on: the program has ended");
+        this.#text += value;
       }
-      const { value, done } = await this.#reader.read();
-      if (done) throw new Error("Cannot read on: the program has ended");
-      this.#text += value;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -40,10 +56,10 @@ export class Talk implements AsyncDisposable {
     return JSON.parse(await this.line());
   }
 
-  /** Ends its input, and waits for its end. */
+  /** Ends its input, and waits for its end; one that does not end is killed. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writer.close();
     await this.#reader.cancel();
-    await this.#child.status;
+    await endChild(this.#child, END_MS);
   }
 }

@@ -8,8 +8,8 @@
 export interface UntilOptions {
   /** After so many milliseconds it gives up. @default {10000} */
   readonly timeoutMs?: number;
-  /** What is waited for, for the message: "the daemon to answer". */
-  readonly what: string;
+  /** What is waited for, for the message: "the daemon to answer"; a function is asked at the end. */
+  readonly what: string | (() => string);
 }
 
 /** An answer that means "not yet". */
@@ -34,7 +34,8 @@ export async function until<T>(
     const answer = await condition();
     if (answer) return answer as Exclude<T, Falsy>;
     if (performance.now() >= deadline) {
-      throw new Error(`Cannot go on: waited ${timeoutMs / 1000} s for ${options.what}`);
+      const what = typeof options.what === "string" ? options.what : options.what();
+      throw new Error(`Cannot go on: waited ${timeoutMs / 1000} s for ${what}`);
     }
     // deno-lint-ignore omerta/no-sleep-in-tests -- this is what the others use instead
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -11,6 +11,11 @@ Deno.test("until() names what did not come", async () => {
     until(() => false, { timeoutMs: 0, what: "a miracle" }),
     /waited 0 s for a miracle/,
   );
+  let looks = 0;
+  await assert.rejects(
+    until(() => ++looks > 9, { timeoutMs: 0, what: () => `look 9, at ${looks}` }),
+    /waited 0 s for look 9, at 1/,
+  );
 });
 
 Deno.test("until() ends with the error of its condition", async () => {
