@@ -152,7 +152,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
         mtu: options.tun?.mtu ?? DEFAULT_MTU,
         onEvent: (publicKey, what, endpoint): void => {
           // It has a new session, or is elsewhere: it may have been away.
-          this.#user.retry((address) => this.#device.leadsTo(publicKey, address));
+          this.#user.retry((address) => this.#device.leadsTo(address, publicKey));
           if (this.#gate.admit()) {
             this.#post({
               kind: "peer",
@@ -168,7 +168,7 @@ export class PacketLoop implements DatagramHandler, Disposable {
     this.#user = this.#owned.use(
       new UserCommands({
         attach: (link) => this.attach(link),
-        hasRoute: (address) => this.#device.hasRoute(address),
+        leadsTo: (address) => this.#device.leadsTo(address),
         reactor: this.#os.reactor,
         begin: () => this.#begin(),
       }),

@@ -34,7 +34,7 @@ export interface UserParts {
   /** Makes an interface the inner end of the tunnels. */
   readonly attach: (link: NetworkInterface) => void;
   /** Whether a tunnel leads to an address, unsigned 32 bits. */
-  readonly hasRoute: (address: number) => boolean;
+  readonly leadsTo: (address: number) => boolean;
   /** Waits for the sockets of proxies. */
   readonly reactor: Reactor;
   /** Begins a batch on everything that packets go through. @returns Time of now, in ms. */
@@ -141,13 +141,13 @@ export class UserCommands implements Disposable {
   }
 
   #openStack(address: string, mtu: number): OpenStack {
-    const { attach, hasRoute, reactor, begin } = this.#parts;
+    const { attach, leadsTo, reactor, begin } = this.#parts;
     const now = begin();
     const link = new UserspaceInterface({ address, mtu, now, limits: { firstPort: FIRST_PORT } });
     const { stack, udp } = link;
     const resolve = (host: string): number | undefined => this.#names.resolve(host);
     // Nothing that the stack sends to itself comes back, whatever a tunnel leads to.
-    const isInside = (to: number): boolean => to !== link.address && hasRoute(to);
+    const isInside = (to: number): boolean => to !== link.address && leadsTo(to);
     using undo = new DisposableStack();
     const proxies = undo.use(new Proxies({ stack, udp, resolve, isInside, reactor, begin }, now));
     attach(link);

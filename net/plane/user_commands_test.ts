@@ -22,7 +22,7 @@ class Scene implements Disposable {
   readonly wire = new Wire(this.link, this.peer);
   readonly user = new UserCommands({
     attach: (link) => this.link.attach(link),
-    hasRoute: (address) => address === this.peer.address,
+    leadsTo: (address) => address === this.peer.address,
     reactor: this.#reactor,
     begin: () => {
       this.link.begin(this.wire.now);

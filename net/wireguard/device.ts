@@ -162,15 +162,10 @@ export class Device implements Disposable {
     peer.close();
   }
 
-  /** Whether packets to this address, unsigned 32 bits, go to any peer. */
-  hasRoute(address: number): boolean {
-    return this.#routes.lookup(address) !== undefined;
-  }
-
-  /** Whether packets to this address, unsigned 32 bits, go to this peer. */
-  leadsTo(publicKey: Uint8Array, address: number): boolean {
+  /** Whether packets to this address, unsigned 32 bits, go to a peer, or to the one with this key. */
+  leadsTo(address: number, key?: Uint8Array): boolean {
     const peer = this.#routes.lookup(address);
-    return peer !== undefined && peer === this.#peers.get(publicKey.toHex());
+    return peer !== undefined && (key === undefined || peer === this.#peers.get(key.toHex()));
   }
 
   /** All peers, in the order they were added. */

@@ -540,19 +540,19 @@ Deno.test("Device.addPeer() changes a peer and keeps its session", () => {
   assert.equal(pair.left.events.length, 1);
 });
 
-Deno.test("Device.leadsTo() and hasRoute() say whose an address is, and nothing of who is no peer", () => {
+Deno.test("Device.leadsTo() says whose an address is, and nothing of who is no peer", () => {
   using pair = new Pair();
   const { device } = pair.left;
   const { publicKey } = pair.right.device;
   const address = (text: string): number => prefix(`${text}/32`).address;
-  assert.ok(device.leadsTo(publicKey, address("10.0.0.2")));
-  assert.ok(!device.leadsTo(publicKey, address("192.0.2.1")));
-  assert.ok(!device.leadsTo(device.publicKey, address("10.0.0.2")));
-  assert.ok(device.hasRoute(address("10.0.0.2")));
-  assert.ok(!device.hasRoute(address("192.0.2.1")));
+  assert.ok(device.leadsTo(address("10.0.0.2"), publicKey));
+  assert.ok(!device.leadsTo(address("192.0.2.1"), publicKey));
+  assert.ok(!device.leadsTo(address("10.0.0.2"), device.publicKey));
+  assert.ok(device.leadsTo(address("10.0.0.2")));
+  assert.ok(!device.leadsTo(address("192.0.2.1")));
   device.removePeer(publicKey);
-  assert.ok(!device.leadsTo(publicKey, address("10.0.0.2")));
-  assert.ok(!device.hasRoute(address("10.0.0.2")));
+  assert.ok(!device.leadsTo(address("10.0.0.2"), publicKey));
+  assert.ok(!device.leadsTo(address("10.0.0.2")));
 });
 
 Deno.test("Device.removePeer() ends the session, and addPeer() makes a new one possible", () => {
