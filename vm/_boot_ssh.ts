@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { writeFileAtomic } from "../lib/core/files.ts";
 import { run, type RunResult } from "../lib/core/process.ts";
 import type { SshKeyPair } from "../lib/core/ssh_key.ts";
+import { sshPath } from "../lib/core/ssh_path.ts";
 import type { Vm } from "./manager.ts";
 import { programMissing } from "./requirements.ts";
 
@@ -39,9 +40,9 @@ export async function sshOnce(
   await writeFileAtomic(key, keys.userKey.privatePem);
   await writeFileAtomic(knownHosts, `[127.0.0.1]:${port} ${keys.hostKey.publicLine}\n`);
   const args = [
-    ...["-F", "none", "-i", key, "-p", `${port}`],
+    ...["-F", "none", "-o", `IdentityFile=${sshPath(key)}`, "-p", `${port}`],
     ...["-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes"],
-    ...["-o", "StrictHostKeyChecking=yes", "-o", `UserKnownHostsFile="${knownHosts}"`],
+    ...["-o", "StrictHostKeyChecking=yes", "-o", `UserKnownHostsFile=${sshPath(knownHosts)}`],
     ...["-o", "GlobalKnownHostsFile=none", "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR"],
     ...["omerta@127.0.0.1", "hostname && uname -sr"],
   ];

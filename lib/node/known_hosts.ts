@@ -7,6 +7,7 @@
 
 import { writeFileAtomic } from "../core/files.ts";
 import { shellQuote } from "../core/shell_quote.ts";
+import { sshPath } from "../core/ssh_path.ts";
 import type { BorrowedVm } from "./lease_store.ts";
 
 /** The file, written anew at each change. */
@@ -92,15 +93,6 @@ export function sshTarget(
     ...["-o", "StrictHostKeyChecking=yes"],
     ...["-o", `HostKeyAlias=${vm.id}`],
   ];
-}
-
-/**
- * A path as a setting of ssh: it takes quotes and backslashes away and then replaces what begins with
- * a percent sign. `-i` would not do: it also looks for the file under the name as it is written. `${`
- * cannot be said at all; the command line refuses such a home.
- */
-function sshPath(path: string): string {
-  return `"${path.replace(/["\\]/g, "\\$&").replaceAll("%", "%%")}"`;
 }
 
 /** Who logs in to a VM. */
