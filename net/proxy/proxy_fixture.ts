@@ -225,6 +225,17 @@ export class Echo implements TcpHandler {
   }
 }
 
+/** Has the host inside send each datagram back to where it came from. */
+export function echoOn(w: World, port: number): void {
+  w.farUdp.bind({
+    port,
+    handler: {
+      onDatagram: (socket, buffer, at, length, address, from) =>
+        void socket.sendTo(address, from, buffer, at, length),
+    },
+  });
+}
+
 /** Everything that comes until the end. */
 export async function readAll(conn: Deno.Conn): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array[] = [];

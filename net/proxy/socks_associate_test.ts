@@ -12,7 +12,16 @@ import { openStreamsPortable } from "../os/stream_portable.ts";
 import { openUdp } from "../os/udp.ts";
 import { openUdpPortable } from "../os/udp_portable.ts";
 import { formatIpv6, ipv4ToString } from "../wire/ip_address.ts";
-import { FAR, NEAR, pattern, readExactly, resolve, World, writeAll } from "./proxy_fixture.ts";
+import {
+  echoOn,
+  FAR,
+  NEAR,
+  pattern,
+  readExactly,
+  resolve,
+  World,
+  writeAll,
+} from "./proxy_fixture.ts";
 import type { ProxyServer } from "./proxy_server.ts";
 import { openSocks } from "./socks_server.ts";
 import { SOCKS_UDP_IPV4_LEN, writeSocksUdp } from "./socks_udp_header.ts";
@@ -51,17 +60,6 @@ function datagramFor(port: number, data: Uint8Array): Uint8Array<ArrayBuffer> {
   writeSocksUdp(bytes, 0, FAR, port);
   bytes.set(data, SOCKS_UDP_IPV4_LEN);
   return bytes;
-}
-
-/** Sends each datagram back to where it came from. */
-function echoOn(w: World, port: number): void {
-  w.farUdp.bind({
-    port,
-    handler: {
-      onDatagram: (socket, buffer, at, length, address, from) =>
-        void socket.sendTo(address, from, buffer, at, length),
-    },
-  });
 }
 
 const isLinux = Deno.build.os === "linux" ? undefined : "needs Linux, which has all of 127.0.0.0/8";

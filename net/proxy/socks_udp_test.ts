@@ -9,6 +9,7 @@ import { openUdpPortable } from "../os/udp_portable.ts";
 import type { ProxyServer } from "./proxy_server.ts";
 import {
   descriptorsMissing,
+  echoOn,
   FAR,
   pattern,
   readExactly,
@@ -77,17 +78,6 @@ Deno.test("G5: SocksUdpHeader gives back what writeSocksUdp() wrote, and never t
     }
   }));
 });
-
-/** Sends each datagram back to where it came from. */
-function echoOn(w: World, port: number): void {
-  w.farUdp.bind({
-    port,
-    handler: {
-      onDatagram: (socket, buffer, at, length, address, from) =>
-        void socket.sendTo(address, from, buffer, at, length),
-    },
-  });
-}
 
 function socksOn(w: World, open = openUdp): ProxyServer {
   const udp = { udp: w.nearUdp, resolve, reactor: w.reactor, openUdp: open };
